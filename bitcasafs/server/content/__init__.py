@@ -1,0 +1,1 @@
+"""Where the bytes of files are: stored once per digest, whole or not at all."""
