@@ -1,0 +1,1 @@
+"""The mount's view of whatever holds the drive, behind one interface."""
