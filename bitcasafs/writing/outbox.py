@@ -1,0 +1,329 @@
+"""The outbox: the ordered, durable list of changes that are not on the portal yet.
+
+Every method is synchronous and commits before it returns: it runs on the event loop between two awaits, so that state
+in memory and on disk never differ for anybody else. What cannot be committed (NoSpace) has not happened in memory
+either. Only `sync` and `checkpoint` block for long (they fsync): call them in a thread.
+
+The outbox keeps records and wakes who watches; it decides nothing. What may be sent is `order`, who sends is
+`scheduler`, what the kernel is told of pending changes is the overlay in `vfs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bitcasafs.errors import Locked
+from bitcasafs.values.items import IdempotencyKey, Kind, NodeId
+from bitcasafs.writing.change import Change, Number, Record, State
+from bitcasafs.writing.index import Index
+from bitcasafs.writing.schema import INSERT, UPDATE, encode_record, open_database, read_records, told_of_disk
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A node that some change names, as it was last seen on the portal."""
+
+    number: Number
+    node: NodeId | None
+    parent: Number | None
+    name: str
+    path: str | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatistics:
+    """`pending` counts what will be sent (ready, sending, or open and waiting for its close)."""
+
+    pending: int
+    sending: int
+    open: int
+    problems: int
+    pending_bytes: int
+    newest_id: int
+
+
+class Outbox:
+    """Who may use it: one process at a time, the one that holds the lock."""
+
+    def __init__(self, folder: Path, boot_id: str) -> None:
+        """Open the outbox in `folder` (made 0700). Locked: another process has it; the text names its pid.
+        ConfigError: it was written by a newer release, or is damaged.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._path = folder / "outbox.sqlite3"
+        self._boot_id = boot_id
+        self._index = Index()
+        self._remembered: dict[Number, KnownNode] = {}
+        self._undo: list[Callable[[], object]] | None = None
+        self._watchers: list[Callable[[], None]] = []
+        self._once: list[Callable[[], None]] = []
+        with contextlib.ExitStack() as undone:
+            self._lock = _take_lock(folder / "lock")
+            undone.callback(os.close, self._lock)
+            self._database = open_database(self._path)
+            undone.callback(self._database.close)
+            for record in read_records(self._database, self._path):
+                self._index.add(record)
+            self._newest = max(self._index.records, default=0)
+            self.interrupted = [record.id for record in self if record.state is State.SENDING]
+            for number in self.interrupted:
+                self.update(self._index.records[number].moved(State.READY, unsure=True))
+            undone.pop_all()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._index.records.values())
+
+    def __len__(self) -> int:
+        return len(self._index.records)
+
+    def get(self, number: int) -> Record | None:
+        return self._index.records.get(number)
+
+    def of_node(self, node: Number) -> list[Record]:
+        """The node's own unsent changes, oldest first."""
+        return self._index.of_node(node)
+
+    def naming(self, node: Number) -> Iterator[Record]:
+        """Unsent changes that name the node as one of their folders or as what they replace, oldest first."""
+        return self._index.naming(node)
+
+    def at_place(self, folder: Number, name: str) -> list[Record]:
+        """Unsent changes that take or give up that name, oldest first."""
+        return self._index.at_place(folder, name)
+
+    def names_in(self, folder: Number) -> list[str]:
+        """Names of that folder that unsent changes take or give up."""
+        return self._index.names_in(folder)
+
+    def ready(self, *, contents: bool) -> Iterator[Record]:
+        """READY changes, oldest first: contents, or all others. Not to be changed meanwhile."""
+        return self._index.ready(contents=contents)
+
+    @property
+    def contents_sending(self) -> int:
+        return self._index.contents_sending
+
+    @property
+    def newest_id(self) -> int:
+        return self._newest
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each change of the list; it must not raise or wait."""
+        self._watchers.append(callback)
+
+    def watch_once(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after the next change of the list, then forget it."""
+        self._once.append(callback)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, change: Change, *, state: State = State.READY, staged: str | None = None) -> Record:
+        """Add a change; durable against kill -9 on return. NoSpace."""
+        record = Record(
+            id=0,
+            change=change,
+            state=state,
+            generation=0,
+            key=new_key(),
+            boot_id=self._boot_id,
+            synced=False,
+            staged=staged,
+        )
+        number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
+        assert number is not None
+        record = replace(record, id=number)
+        self._index.add(record)
+        self._newest = number
+        self._done(lambda: self._index.take(number))
+        return record
+
+    def update(self, record: Record) -> Record:
+        """Replace the record of that id (which must exist). NoSpace."""
+        before = self._index.records[record.id]
+        number, *row = encode_record(record)
+        self._execute(UPDATE, (*row, number))
+        self._index.replace(record)
+        self._done(lambda: self._index.replace(before))
+        return record
+
+    def seal(self, record: Record, change: Change) -> Record:
+        """Fix a generation of content: what flush and fsync promise. A new key: another content is another request."""
+        return self.update(
+            replace(
+                record.moved(State.READY),
+                change=change,
+                generation=record.generation + 1,
+                key=new_key(),
+                boot_id=self._boot_id,
+                synced=False,
+                unsure=False,
+            )
+        )
+
+    def remove(self, number: int) -> None:
+        """The change is on the portal, or was taken back before it was sent. NoSpace."""
+        self._execute("DELETE FROM changes WHERE id = ?", (number,))
+        record = self._index.take(number)
+        self._done(lambda: self._index.add(record))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is changed inside is durable together: after a kill all of it is there, or none. When the block raises
+        none of it has happened. Nothing inside may wait; blocks do not nest.
+        """
+        assert self._undo is None
+        self._execute("BEGIN IMMEDIATE")
+        self._undo = []
+        try:
+            yield
+            self._execute("COMMIT")
+        except BaseException:
+            for undo in reversed(self._undo):
+                undo()
+            self._remembered.clear()
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        finally:
+            self._undo = None
+            self._tell()
+
+    # --- nodes that changes name ----------------------------------------------------------------------------------
+
+    def remember(self, known: KnownNode) -> None:
+        """Keep how a node is found again, so that a change that names it can be sent after a restart."""
+        if self._remembered.get(known.number) == known:  # every change in a folder names the folders above it
+            return
+        self._execute(
+            "INSERT OR REPLACE INTO nodes (number, node, parent, name, path, kind) VALUES (?, ?, ?, ?, ?, ?)",
+            (known.number, known.node, known.parent, known.name, known.path, known.kind.value),
+        )
+        if known.kind is Kind.FOLDER:
+            self._remembered[known.number] = known
+
+    def known_nodes(self) -> list[KnownNode]:
+        rows = self._database.execute("SELECT number, node, parent, name, path, kind FROM nodes ORDER BY number")
+        return [KnownNode(n, NodeId(i) if i else None, p, name, path, Kind(k)) for n, i, p, name, path, k in rows]
+
+    def forget_nodes(self) -> None:
+        """Forget the nodes that no change names, nor leads to one that is named. The highest stays, so that its number
+        and those below it are never given to another node.
+        """
+        known = {one.number: one for one in self.known_nodes()}
+        needed: set[Number] = set()
+        for record in self:
+            for number in (record.change.node, *record.named):
+                one = known.get(number)
+                while one is not None and one.number not in needed:
+                    needed.add(one.number)
+                    one = None if one.parent is None else known.get(one.parent)
+        needed.add(max(known, default=0))
+        with told_of_disk():
+            self._database.executemany("DELETE FROM nodes WHERE number = ?", [(n,) for n in known.keys() - needed])
+        self._remembered.clear()
+
+    # --- durability and end ---------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Make everything committed so far survive a power cut. Blocks; thread-safe; idempotent."""
+        for path in (self._wal, self._path, self._folder):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:  # no commit since the last checkpoint
+                continue
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    @property
+    def _wal(self) -> Path:
+        return self._path.with_name(self._path.name + "-wal")
+
+    @property
+    def log_bytes(self) -> int:
+        """Length of the write-ahead log: 13 KB for each file that is made, sealed and sent (measured), until
+        `checkpoint`.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return self._wal.stat().st_size
+        return 0
+
+    def checkpoint(self) -> None:
+        """Fold the log into the database. Blocks; thread-safe. Commits on the loop go on while most of it is done, and
+        wait for the last part (two fsyncs with little to write). Does nothing when the disk is full.
+        """
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            for mode in ("PASSIVE", "TRUNCATE"):
+                connection.execute(f"PRAGMA wal_checkpoint({mode})")
+        except sqlite3.OperationalError:
+            return
+        finally:
+            connection.close()
+
+    def statistics(self) -> OutboxStatistics:
+        states = self._index.states
+        return OutboxStatistics(
+            pending=len(self) - states[State.PROBLEM],
+            sending=states[State.SENDING],
+            open=states[State.OPEN],
+            problems=states[State.PROBLEM],
+            pending_bytes=self._index.waiting_bytes,
+            newest_id=self._newest,
+        )
+
+    def close(self) -> None:
+        """Checkpoint, close and give the lock back. Idempotent."""
+        if self._lock >= 0:
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk: the log holds everything
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._database.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        with told_of_disk():
+            return self._database.execute(statement, values)
+
+    def _done(self, undo: Callable[[], object]) -> None:
+        if self._undo is None:
+            self._tell()
+        else:
+            self._undo.append(undo)
+
+    def _tell(self) -> None:
+        once, self._once = self._once, []
+        for callback in (*self._watchers, *once):
+            callback()
+
+
+def new_key() -> IdempotencyKey:
+    """128 random bits in hex; never used before."""
+    return IdempotencyKey(secrets.token_hex(16))
+
+
+def _take_lock(path: Path) -> int:
+    """An flock that the kernel gives back when this process ends, however it ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise Locked(f"this drive is already in use by process {holder}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

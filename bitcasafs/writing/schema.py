@@ -1,0 +1,181 @@
+"""The outbox on disk: one SQLite database. The format is the promise; every column states its meaning.
+
+WAL with synchronous=NORMAL: a commit on the loop costs 9 us and survives kill -9; a power cut is what `Outbox.sync`
+is for (it fsyncs the WAL in a thread). No automatic checkpoint: one would fsync on the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from bitcasafs.errors import BitcasaError, ConfigError, NoSpace
+from bitcasafs.values.items import Attributes, IdempotencyKey, Version
+from bitcasafs.writing.change import Change, ChangeKind, Fields, Record, State
+
+SCHEMA_VERSION = 1
+
+TABLES = """
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of the changes; never used twice
+    node INTEGER NOT NULL,                 -- number of the node that is changed
+    kind TEXT NOT NULL,                    -- ChangeKind
+    base TEXT,                             -- version (of a folder: revision) it was made from; NULL: none or not known
+    generation INTEGER NOT NULL,           -- how many times the content was sealed; 0: never
+    fields TEXT NOT NULL,                  -- JSON of change.Fields, only what is set
+    state TEXT NOT NULL,                   -- State; 'sending' found at start means that the mount was killed
+    reason TEXT,                           -- of a problem, for a person; NULL otherwise
+    attempts INTEGER NOT NULL,             -- how often it was sent
+    key TEXT NOT NULL UNIQUE,              -- idempotency key: the same over every repeat
+    boot_id TEXT NOT NULL,                 -- boot in which content was last written: another one may mean a power cut
+    synced INTEGER NOT NULL,               -- 1: the staged file was fsynced since it was last sealed
+    staged TEXT,                           -- file name in the staging folder; NULL: the change has no content
+    unsure INTEGER NOT NULL                -- 1: it was sent and no answer came: it may be on the portal
+) STRICT;
+CREATE TABLE nodes (
+    number INTEGER PRIMARY KEY,            -- st_ino; 1 is the root; never given to another node
+    node TEXT UNIQUE,                      -- identity on the portal; NULL: not there yet, or a historical portal
+    parent INTEGER,                        -- number of the folder it was last seen in; NULL: the root
+    name TEXT NOT NULL,                    -- name it was last seen under
+    path TEXT,                             -- path on the portal when last seen; NULL: not there yet
+    kind TEXT NOT NULL                     -- Kind
+) STRICT;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;  -- 'account': whose drive this is
+"""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open or make the database. ConfigError: it is of a newer release, or not ours."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        elif found > SCHEMA_VERSION:
+            raise ConfigError(f"{path} was written by a newer BitcasaFS (format {found}); use that one")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def told_of_disk() -> Iterator[None]:
+    """Turn what SQLite says of this machine's disk into NoSpace, or a BitcasaError for any other trouble with it."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise NoSpace("the disk of the outbox is full") from None
+        raise BitcasaError(f"the outbox cannot be written: {error}") from error
+
+
+def read_records(connection: sqlite3.Connection, path: Path) -> list[Record]:
+    """All changes, oldest first. ConfigError: a row is not as this release writes them."""
+    try:
+        return [decode_record(row) for row in connection.execute(SELECT)]
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be understood: {error}") from error
+
+
+def encode_fields(value: Fields) -> str:
+    """Only what differs from the default, so that a row stays small and a new field needs no migration."""
+    empty = Fields()
+    found = {field.name: getattr(value, field.name) for field in fields(Fields)}
+    kept: dict[str, Any] = {name: item for name, item in found.items() if item != getattr(empty, name)}
+    if "attributes" in kept:
+        kept["attributes"] = attributes_to_json(value.attributes)
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode_fields(text: str) -> Fields:
+    found = json.loads(text)
+    if "attributes" in found:
+        found["attributes"] = attributes_from_json(found["attributes"])
+    if "dropped" in found:
+        found["dropped"] = tuple(found["dropped"])
+    if "written" in found:
+        found["written"] = tuple((start, stop) for start, stop in found["written"])
+    if "replacing" in found:
+        found["replacing"] = tuple(found["replacing"])
+    return Fields(**found)
+
+
+def attributes_to_json(value: Attributes) -> dict[str, Any]:
+    """What is not None; values of extended attributes in hex."""
+    found = asdict(value)
+    found["xattrs"] = {name: data.hex() for name, data in value.xattrs.items()}
+    return {name: item for name, item in found.items() if item not in (None, {})}
+
+
+def attributes_from_json(found: dict[str, Any]) -> Attributes:
+    if "xattrs" in found:
+        found = {**found, "xattrs": {name: bytes.fromhex(data) for name, data in found["xattrs"].items()}}
+    return Attributes(**found)
+
+
+SELECT = """
+SELECT id, node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged,
+    unsure
+FROM changes ORDER BY id
+"""
+INSERT = """
+INSERT INTO changes (
+    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+UPDATE = """
+UPDATE changes SET (
+    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure
+) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?
+"""
+
+
+def encode_record(record: Record) -> tuple[Any, ...]:
+    """In the order of SELECT."""
+    change = record.change
+    return (
+        record.id,
+        change.node,
+        change.kind.value,
+        change.base,
+        record.generation,
+        encode_fields(change.fields),
+        record.state.value,
+        record.reason,
+        record.attempts,
+        record.key,
+        record.boot_id,
+        int(record.synced),
+        record.staged,
+        int(record.unsure),
+    )
+
+
+def decode_record(row: tuple[Any, ...]) -> Record:
+    number, node, kind, base, generation, text, state, reason, attempts, key, boot_id, synced, staged, unsure = row
+    change = Change(ChangeKind(kind), node, Version(base) if base is not None else None, decode_fields(text))
+    return Record(
+        id=number,
+        change=change,
+        state=State(state),
+        generation=generation,
+        key=IdempotencyKey(key),
+        boot_id=boot_id,
+        synced=bool(synced),
+        staged=staged,
+        attempts=attempts,
+        reason=reason,
+        unsure=bool(unsure),
+    )
