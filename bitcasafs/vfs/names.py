@@ -1,0 +1,177 @@
+"""Names: looked up, made, moved and removed. Every answer comes from the overlay.
+
+In this first mount a change of names waits until the portal has it (`Tree.carry_out`), content does not. A file that is
+not on the portal yet is renamed and removed here, where it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bitcasafs.errors import Exists, IsFolder, Loop, NotEmpty, NotFolder, NotFound
+from bitcasafs.values.items import Attributes, Kind
+from bitcasafs.vfs.core import Core
+from bitcasafs.vfs.entry import Absent, Caller, Entry, Opened
+from bitcasafs.vfs.files import Files
+from bitcasafs.vfs.nodes import Node
+from bitcasafs.vfs.removal import Removal
+from bitcasafs.writing.change import Change, ChangeKind, Fields, Number
+
+
+class Names:
+    def __init__(self, core: Core, files: Files, removal: Removal) -> None:
+        self._remote, self._nodes, self._listings = core.remote, core.nodes, core.listings
+        self._overlay, self._view, self._tree = core.overlay, core.view, core.tree
+        self._contents, self._scheduler, self._now_ns = core.contents, core.scheduler, core.now_ns
+        self._files, self._removal = files, removal
+
+    # --- looking ---
+
+    async def lookup(self, parent: Number, name: str) -> Entry | Absent:
+        """One lookup is counted with an Entry. NotFolder."""
+        self._folder(parent)
+        found = await self._overlay.find(parent, name)
+        if found is None:
+            return Absent(self._listings.freshness_seconds(parent))
+        return self._given(self._nodes[found])
+
+    def forget(self, counts: Sequence[tuple[Number, int]]) -> None:
+        for number, count in counts:
+            self._nodes.forget(number, count)
+
+    async def readlink(self, number: Number) -> str:
+        node = self._nodes[number]
+        target = self._view.attributes(node).symlink
+        if node.kind is not Kind.SYMLINK or target is None:
+            raise NotFound("this is not a symbolic link")
+        return target
+
+    def _given(self, node: Node) -> Entry:
+        node.lookups += 1
+        return self._view.entry(node)
+
+    def _folder(self, number: Number) -> Node:
+        node = self._nodes[number]
+        if node.kind is not Kind.FOLDER:
+            raise NotFolder("this is not a folder")
+        if node.unlinked:
+            raise NotFound("this folder was removed")
+        return node
+
+    # --- making ---
+
+    async def create(
+        self, parent: Number, name: str, permissions: int, flags: int, caller: Caller
+    ) -> tuple[Opened, Entry]:
+        """open(2) with O_CREAT. Exists with O_EXCL; a file that is there already is opened."""
+        self._folder(parent)
+        found = await self._overlay.find(parent, name)
+        if found is not None:
+            if flags & os.O_EXCL:
+                raise Exists(f"{name!r} is there already")
+            opened = await self._files.open(found, flags)
+            return opened, self._given(self._nodes[found])
+        node = self._nodes.make(Kind.FILE, parent, name)
+        self._tree.remember(node.number)
+        fields = Fields(parent=parent, name=name, attributes=self._new(permissions, caller))
+        self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
+        return self._files.created(node, flags), self._given(node)
+
+    async def mkdir(self, parent: Number, name: str, permissions: int, caller: Caller) -> Entry:
+        return await self._make(ChangeKind.MKDIR, parent, name, self._new(permissions, caller))
+
+    async def symlink(self, parent: Number, name: str, target: str, caller: Caller) -> Entry:
+        """On a portal that keeps no links it is an empty file there, and a link on this machine."""
+        attributes = self._new(0o777, caller)
+        return await self._make(ChangeKind.SYMLINK, parent, name, attributes, target)
+
+    async def _make(
+        self, kind: ChangeKind, parent: Number, name: str, attributes: Attributes, target: str | None = None
+    ) -> Entry:
+        self._folder(parent)
+        if await self._overlay.find(parent, name) is not None:
+            raise Exists(f"{name!r} is there already")
+        if target is not None:
+            attributes = replace(attributes, symlink=target)
+        node = self._nodes.make(Kind.FOLDER if kind is ChangeKind.MKDIR else Kind.SYMLINK, parent, name)
+        node.lookups += 1
+        fields = Fields(parent=parent, name=name, attributes=attributes)
+        try:
+            await self._tree.carry_out(self._scheduler, Change(kind, node.number, None, fields))
+        except BaseException:
+            node.lookups -= 1
+            self._nodes.gone(node)
+            raise
+        return self._view.entry(node)
+
+    def _new(self, permissions: int, caller: Caller) -> Attributes:
+        now = self._now_ns()
+        return Attributes(
+            mode=permissions, uid=caller.uid, gid=caller.gid, mtime_ns=now, atime_ns=now, ctime_ns=now, btime_ns=now
+        )
+
+    # --- removing and moving ---
+
+    async def unlink(self, parent: Number, name: str) -> None:
+        """IsFolder. Handles that are open live on."""
+        self._folder(parent)
+        node = self._nodes[await self._overlay.need(parent, name)]
+        if node.kind is Kind.FOLDER:
+            raise IsFolder(f"{name!r} is a folder")
+        await self._removal.unlink(node, parent, name)
+
+    async def rmdir(self, parent: Number, name: str) -> None:
+        """NotFolder, NotEmpty."""
+        self._folder(parent)
+        node = self._nodes[await self._overlay.need(parent, name)]
+        await self._need_empty(node, name)
+        await self._removal.rmdir(node, parent, name)
+
+    async def rename(self, parent: Number, name: str, new_parent: Number, new_name: str, flags: int) -> None:
+        """rename(2), renameat2(2) with RENAME_NOREPLACE and RENAME_EXCHANGE: errors as they say."""
+        self._folder(parent)
+        self._folder(new_parent)
+        node = self._nodes[await self._overlay.need(parent, name)]
+        found = await self._overlay.find(new_parent, new_name)
+        other = None if found is None else self._nodes[found]
+        if other is not None and flags & RENAME_NOREPLACE:
+            raise Exists(f"{new_name!r} is there already")
+        if other is None and flags & RENAME_EXCHANGE:
+            raise NotFound(f"there is no {new_name!r}")
+        if other is node:
+            return
+        self._refuse_loop(node, new_parent)
+        if flags & RENAME_EXCHANGE:
+            assert other is not None
+            self._refuse_loop(other, parent)
+            await self._removal.exchange(node, (parent, name), other, (new_parent, new_name))
+            return
+        if other is not None:
+            await self._may_replace(node, other, new_name)
+        await self._removal.move(node, (parent, name), other, (new_parent, new_name))
+
+    async def _may_replace(self, node: Node, other: Node, name: str) -> None:
+        if node.kind is Kind.FOLDER:
+            await self._need_empty(other, name)
+        elif other.kind is Kind.FOLDER:
+            raise IsFolder(f"{name!r} is a folder")
+
+    async def _need_empty(self, node: Node, name: str) -> None:
+        if node.kind is not Kind.FOLDER:
+            raise NotFolder(f"{name!r} is not a folder")
+        if await self._overlay.rows(node.number):
+            raise NotEmpty(f"{name!r} is not empty")
+
+    def _refuse_loop(self, node: Node, folder: Number) -> None:
+        number: Number | None = folder
+        while number is not None:
+            if number == node.number:
+                raise Loop("a folder cannot move into itself")
+            number = self._nodes[number].parent
+
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+"""linux/fs.h"""

@@ -1,0 +1,161 @@
+"""What becomes of changes: the vfs's side of the outbox (`writing.scheduler.Witness`).
+
+A change is named to the outbox here, with all that a later mount needs to find its nodes again; when it is on the
+portal, nodes and listings are brought to the new truth in the same breath, so that what the kernel is told never goes
+back in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bitcasafs.errors import BitcasaError, Unavailable
+from bitcasafs.remote.interface import Remote
+from bitcasafs.values.items import Attributes, Item
+from bitcasafs.vfs.laying import laid_over
+from bitcasafs.vfs.ledger import Ledger
+from bitcasafs.vfs.listings import Listings
+from bitcasafs.vfs.nodes import ROOT, Node, Nodes
+from bitcasafs.writing.change import Change, ChangeKind, Number, Record
+from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.outbox import KnownNode, Outbox
+from bitcasafs.writing.scheduler import Scheduler
+
+
+class Tree:
+    """Implements `writing.scheduler.Witness`."""
+
+    def __init__(
+        self, remote: Remote, nodes: Nodes, listings: Listings, ledger: Ledger, outbox: Outbox, contents: Contents
+    ) -> None:
+        self._remote, self._nodes, self._listings, self._ledger = remote, nodes, listings, ledger
+        self._outbox, self._contents = outbox, contents
+
+    # --- before ---
+
+    def remember(self, *numbers: Number | None) -> None:
+        """Keep nodes, and the folders that lead to them, for a mount that finds their changes unsent."""
+        seen: set[Number] = set()
+        for number in numbers:
+            while number is not None and number not in seen:
+                seen.add(number)
+                node = self._nodes[number]
+                address = self._nodes.address(number)
+                identity = node.item.node if node.item is not None else None
+                path = None if address is None else address.path
+                self._outbox.remember(KnownNode(number, identity, node.parent, node.name, path, node.kind))
+                number = node.parent
+
+    async def carry_out(self, scheduler: Scheduler, change: Change) -> Item | None:
+        """Send a change of names or attributes and wait for it.
+
+        When its outcome is unknown the folders that it names are listed anew before anybody is told of them.
+        """
+        fields = change.fields
+        self.remember(change.node, fields.parent, fields.old_parent, fields.over_node)
+        try:
+            return await scheduler.carry_out(change)
+        except BitcasaError as error:
+            if not isinstance(error, Unavailable) or error.applied is not False:
+                for folder in (fields.parent, fields.old_parent):
+                    if folder is not None:
+                        self._listings.expire(folder)
+            raise
+
+    # --- Witness ---
+
+    def held_open(self, node: Number) -> bool:
+        try:
+            return self._nodes[node].writers > 0
+        except BitcasaError:
+            return False
+
+    def sent(self, record: Record, item: Item | None) -> None:
+        change, fields = record.change, record.change.fields
+        try:
+            node = self._nodes[change.node]
+        except BitcasaError:  # unlinked and forgotten meanwhile
+            return
+        match change.kind:
+            case ChangeKind.DELETE:
+                assert fields.old_parent is not None
+                assert fields.old_name is not None
+                self._listings.edit(fields.old_parent, fields.old_name, None)
+                self._listings.drop(change.node)
+                self.gone(node)
+            case ChangeKind.MOVE:
+                self._moved(node, record, item)
+                self.remember(node.number)
+            case ChangeKind.ATTRIBUTES:
+                if item is not None and node.item is not None:
+                    node.item = item
+            case _:
+                self._made(node, record, item)
+
+    def _made(self, node: Node, record: Record, item: Item | None) -> None:
+        parent = node.parent if node.item is not None else record.change.fields.parent
+        if item is None or parent is None or node.unlinked:
+            return
+        new_folder = record.change.kind is ChangeKind.MKDIR and node.item is None
+        self._nodes.arrived(node, item, parent)
+        self._listings.edit(parent, item.name, node.number)
+        if new_folder:
+            self._listings.made(node.number)
+        if self.keeps_here():
+            self.keep(node, record.change.fields.attributes, record.change.fields.dropped)
+        if len(self._outbox.of_node(node.number)) > 1:  # newer content waits: a later mount must find the node
+            self.remember(node.number)
+
+    def _moved(self, node: Node, record: Record, item: Item | None) -> None:
+        fields = record.change.fields
+        assert fields.old_parent is not None
+        assert fields.old_name is not None
+        assert fields.parent is not None
+        assert fields.name is not None
+        other = self._replaced(record)
+        moved = item if item is not None and node.version == (item.version or item.id) else node.item
+        assert moved is not None
+        if other is not None and not fields.exchange:
+            self._listings.drop(other.number)
+            self.gone(other)
+        self._nodes.arrived(node, moved, fields.parent)
+        node.name = fields.name
+        self._listings.edit(fields.old_parent, fields.old_name, None)
+        self._listings.edit(fields.parent, fields.name, node.number)
+        if other is not None and fields.exchange and other.item is not None:
+            self._nodes.arrived(other, other.item, fields.old_parent)
+            other.name = fields.old_name
+            self._listings.edit(fields.old_parent, fields.old_name, other.number)
+            self.remember(other.number)
+
+    def _replaced(self, record: Record) -> Node | None:
+        try:
+            return None if record.change.fields.over_node is None else self._nodes[record.change.fields.over_node]
+        except BitcasaError:  # another machine removed it meanwhile, and nobody holds it
+            return None
+
+    def keeps_here(self) -> bool:
+        """The portal keeps no attributes: this machine does. A portal that gave the root an identity is not taken for
+        one of those while it was not reached yet (before that its capabilities are not known).
+        """
+        root = self._nodes[ROOT].item
+        return not self._remote.capabilities.attributes and (root is None or root.node is None)
+
+    def keep(self, node: Node, attributes: Attributes, dropped: Collection[str] = ()) -> None:
+        """Lay attributes over those that this machine keeps of a node that is on a portal which keeps none."""
+        if attributes != Attributes() or dropped:
+            self._ledger.keep(node.number, laid_over(self._ledger.kept(node.number), attributes, dropped))
+
+    def gone(self, node: Node) -> None:
+        """No name leads to the node any more: open handles keep its pending content, else that is dropped."""
+        self._contents.let_go(node.number, still_open=node.openers > 0)
+        node.modified_ns = None
+        self._nodes.gone(node)
+
+    def refused(self, record: Record, error: BitcasaError) -> None:
+        try:
+            node = self._nodes[record.change.node]
+        except BitcasaError:
+            return
+        if node.openers:
+            node.problem = error

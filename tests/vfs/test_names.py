@@ -1,0 +1,270 @@
+"""Names: the overlay of pending files and the portal's listing, through every kind of rename and removal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from bitcasafs.errors import Exists, IsFolder, Loop, NotEmpty, NotFolder, NotFound, Unreachable
+from bitcasafs.remote.memory.client import MemoryRemote
+from bitcasafs.remote.memory.drive import MemoryDrive
+from bitcasafs.values.items import Address, Kind, Listing
+from bitcasafs.vfs.entry import Absent
+from bitcasafs.vfs.names import RENAME_EXCHANGE, RENAME_NOREPLACE
+from bitcasafs.vfs.nodes import ROOT
+from tests.support.machine import ME, machine
+
+
+@pytest.fixture
+def remote() -> MemoryRemote:
+    return MemoryRemote(MemoryDrive())
+
+
+async def test_folders_links_and_files_come_out_on_another_machine(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.mkdir("/photos")
+        await one.mkdir("/photos/2013")
+        await one.write("/photos/2013/märz.jpg", b"jpeg")
+        await one.fs.names.symlink(ROOT, "best", "photos/2013/märz.jpg", ME)
+        await one.drained()
+        wanted = {
+            "/best": "-> photos/2013/märz.jpg".encode(),
+            "/photos": None,
+            "/photos/2013": None,
+            "/photos/2013/märz.jpg": b"jpeg",
+        }
+        assert await one.tree() == wanted
+        assert await two.tree() == wanted
+
+
+async def test_a_pending_file_is_renamed_where_it_is(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path, sending=False) as one:
+        await one.write("/draft", b"text")
+        await one.rename("/draft", "/final")
+        assert await one.tree() == {"/final": b"text"}
+        assert len(one.fs.outbox) == 1
+
+
+async def test_save_by_rename_while_the_new_file_is_still_open_replaces_the_old_one_in_one_step(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.write("/report", b"old")
+        await one.drained()
+        before = (await remote.list((await remote.roots()).items[0].address)).items[0].node
+        handle = await one.open("/.report.tmp", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        await one.fs.files.write(handle, 0, b"new")
+        await one.rename("/.report.tmp", "/report")
+        assert await one.names() == ["report"]
+        await one.close(handle)
+        await one.drained()
+        assert await two.tree() == {"/report": b"new"}
+        after = (await remote.list((await remote.roots()).items[0].address)).items[0].node
+        assert after == before  # its history survives
+
+
+async def test_rename_replaces_files_and_empty_folders_and_nothing_else(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path) as one:
+        for folder in ("/full", "/empty", "/moving"):
+            await one.mkdir(folder)
+        await one.write("/full/child", b"")
+        await one.write("/file", b"file")
+        await one.write("/other", b"other")
+        await one.drained()
+        with pytest.raises(NotEmpty):
+            await one.rename("/moving", "/full")
+        with pytest.raises(NotFolder):
+            await one.rename("/moving", "/file")
+        with pytest.raises(IsFolder):
+            await one.rename("/file", "/empty")
+        with pytest.raises(Exists):
+            await one.rename("/file", "/other", RENAME_NOREPLACE)
+        with pytest.raises(NotFound):
+            await one.rename("/nothing", "/other")
+        with pytest.raises(NotFound):
+            await one.rename("/file", "/nothing", RENAME_EXCHANGE)
+        with pytest.raises(Loop):
+            await one.rename("/full", "/full/inside")
+        await one.rename("/moving", "/empty")
+        await one.rename("/file", "/other")
+        assert await one.tree() == {"/empty": None, "/full": None, "/full/child": b"", "/other": b"file"}
+
+
+async def test_exchange_swaps_two_names(remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.write("/a", b"was a")
+        await one.write("/b", b"was b")
+        await one.drained()
+        await one.rename("/a", "/b", RENAME_EXCHANGE)
+        assert await one.tree() == await two.tree() == {"/a": b"was b", "/b": b"was a"}
+
+
+async def test_a_folder_is_removed_only_when_it_is_empty(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path) as one:
+        await one.mkdir("/d")
+        await one.write("/d/pending", b"x")
+        with pytest.raises(NotEmpty):
+            await one.rmdir("/d")
+        with pytest.raises(IsFolder):
+            await one.unlink("/d")
+        await one.unlink("/d/pending")
+        await one.rmdir("/d")
+        assert await one.names() == []
+
+
+async def test_o_excl_and_mkdir_refuse_a_name_that_is_taken_by_a_pending_file(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path, sending=False) as one:
+        await one.write("/lock", b"")
+        with pytest.raises(Exists):
+            await one.open("/lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        with pytest.raises(Exists):
+            await one.mkdir("/lock")
+
+
+async def test_inode_numbers_survive_upload_rename_and_new_content(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path) as one:
+        await one.write("/a", b"1")
+        number = (await one.find("/a")).number
+        await one.drained()
+        await one.rename("/a", "/b")
+        await one.write("/b", b"22")
+        await one.drained()
+        assert (await one.find("/b")).number == number
+
+
+async def test_a_foreign_file_of_the_name_is_a_problem_and_nothing_is_lost(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.names()
+        await two.write("/name", b"theirs")
+        await two.drained()
+        await one.write("/name", b"ours")
+        await one.drained()
+        assert await two.read("/name") == b"theirs"
+        problem = next(iter(one.fs.problems()))
+        assert problem.staged is not None
+        assert (tmp_path / "one" / "staged" / problem.staged).read_bytes() == b"ours"
+
+
+async def test_new_content_over_another_machines_is_a_problem_not_an_overwrite(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.write("/shared", b"base")
+        await one.drained()
+        assert await two.read("/shared") == b"base"
+        handle = await one.open("/shared", os.O_WRONLY)
+        await one.fs.files.write(handle, 0, b"ours")
+        await two.write("/shared", b"theirs")
+        await two.drained()
+        await one.close(handle)
+        await one.drained()
+        assert await two.read("/shared") == b"theirs"
+        assert len(list(one.fs.problems())) == 1
+
+
+async def test_forty_lookups_of_an_expired_listing_ask_the_portal_once(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    remote = CountedLists(MemoryDrive())
+    async with machine(remote, tmp_path, ttl_seconds=5) as one:
+        await one.write("/a", b"")
+        await one.drained()
+        await trio.sleep(6)
+        remote.lists = 0
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(one.fs.names.lookup, ROOT, "a")
+        assert remote.lists == 1
+        await one.find("/a")
+        assert isinstance(await one.fs.names.lookup(ROOT, "nothing"), Absent)
+        assert remote.lists == 1  # absent names are answered from a complete listing
+
+
+async def test_an_expired_listing_is_served_while_the_portal_is_away(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    remote = CountedLists(MemoryDrive())
+    async with machine(remote, tmp_path, ttl_seconds=5) as one:
+        await one.write("/a", b"")
+        await one.drained()
+        remote.away = True
+        await trio.sleep(60)
+        assert await one.names() == ["a"]
+
+
+async def test_a_change_that_the_portal_cannot_be_asked_for_is_taken_back_with_its_error(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    remote = CountedLists(MemoryDrive())
+    async with machine(remote, tmp_path) as one:
+        await one.names()
+        remote.away = True
+        with pytest.raises(Unreachable):
+            await one.mkdir("/d")
+        assert len(one.fs.outbox) == 0
+        remote.away = False
+        assert await one.names() == []
+
+
+async def test_rows_keep_their_cookies_while_the_folder_changes(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path) as one:
+        for name in "abcde":
+            await one.write(f"/{name}", b"")
+        handle = await one.fs.folders.open(ROOT)
+        first = [row for row, _ in zip(one.fs.folders.rows(handle, 0), range(2), strict=False)]
+        await one.unlink("/a")
+        await one.write("/f", b"")
+        rest = list(one.fs.folders.rows(handle, first[-1].cookie))
+        assert [row.name for row in (*first, *rest)] == list("abcde")
+        assert {row.entry.kind for row in rest} == {Kind.FILE}
+        one.fs.folders.release(handle)
+
+
+async def test_the_kernel_may_believe_an_entry_until_its_listing_expires(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path, ttl_seconds=10) as one:
+        await one.write("/a", b"")
+        await trio.sleep(4)
+        entry = await one.fs.names.lookup(ROOT, "a")
+        assert entry.entry_timeout_seconds == pytest.approx(6, abs=0.01)
+        await trio.sleep(5)
+        assert (await one.fs.names.lookup(ROOT, "b")).entry_timeout_seconds == pytest.approx(1, abs=0.01)
+
+
+class CountedLists(MemoryRemote):
+    def __init__(self, drive: MemoryDrive) -> None:
+        super().__init__(drive)
+        self.lists = 0
+        self.away = False
+
+    async def list(self, folder: Address) -> Listing:
+        self.lists += 1
+        await trio.sleep(1)
+        if self.away:
+            raise Unreachable("the portal is away", applied=False)
+        return await super().list(folder)
+
+    async def apply(self, operations):  # type: ignore[no-untyped-def]
+        if self.away:
+            raise Unreachable("the portal is away", applied=False)
+        return await super().apply(operations)
