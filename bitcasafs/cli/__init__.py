@@ -1,0 +1,1 @@
+"""The commands: argv becomes a frozen value and one call; errors become a line and an exit code."""

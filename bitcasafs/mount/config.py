@@ -1,0 +1,129 @@
+"""What a mount is told, as one frozen value: argv, environment and defaults, parsed once.
+
+Who uses: `cli.mount` makes it, `compose` builds from it. Precedence in one place (`pick`): default < environment <
+flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitcasafs.errors import ConfigError
+from bitcasafs.logs import Secret
+from bitcasafs.mount.folders import Folders
+from bitcasafs.options import BY_NAME, ParsedOptions, Value
+from bitcasafs.remote.portal.endpoint import parse_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class PortalLogin:
+    """A portal that somebody else keeps. `url` as `remote.portal.endpoint` has it: no user, no path, no slash
+    behind."""
+
+    url: str
+    user: str
+    password: Secret
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """`portal` None: the drive is kept on this machine, in `drive`. `account`: the folder with the outbox and staged
+    content. All paths are absolute."""
+
+    mountpoint: Path
+    folders: Folders
+    account: Path
+    drive: Path
+    portal: PortalLogin | None = None
+    ttl_seconds: float = 10.0
+    timeout_seconds: float = 15.0
+    uploads: int = 4
+    cache_bytes: int | None = None
+    """Of what was read, to be kept on this disk; None: as `mount.blocks` has it."""
+    all_roots: bool = False
+    read_only: bool = False
+    allow_other: bool = False
+    kernel_flags: frozenset[str] = frozenset({"nosuid", "nodev"})
+    debug: bool = False
+
+    @property
+    def blocks(self) -> Path:
+        """The folder of the account's block store."""
+        return self.folders.cache / self.account.name / "blocks"
+
+    @property
+    def source(self) -> str:
+        """What mount(8) and df show."""
+        return self.portal.url if self.portal is not None else f"bitcasafs:{self.drive}"
+
+    @property
+    def own_folders(self) -> dict[str, Path]:
+        """What the mountpoint must not cover."""
+        return {
+            "state": self.account,
+            "drive's": self.drive,
+            "cache": self.folders.cache,
+            "runtime": self.folders.runtime,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The value of each option after precedence, typed."""
+
+    ttl_seconds: float
+    timeout_seconds: float
+    uploads: int
+    cache_bytes: int | None
+    all_roots: bool
+    drive: Path | None
+    state: Path | None
+    user: str | None
+    password_command: str | None
+    ca_file: Path | None
+    read_only: bool
+    allow_other: bool
+
+
+def pick(options: ParsedOptions, environment: Mapping[str, Value]) -> Choices:
+    """Default < environment < flag. ConfigError: values that cannot stand."""
+    chosen = {name: option.default for name, option in BY_NAME.items()} | dict(environment) | dict(options.values)
+    root = chosen["root"]
+    if root not in ("drive", "all"):
+        raise ConfigError(f"-o root={root}: it is `drive` or `all`")
+    if not float(chosen["timeout"] or 0) >= 1:
+        raise ConfigError("-o timeout: a request needs at least 1s")
+    return Choices(
+        ttl_seconds=float(chosen["ttl"] or 0),
+        timeout_seconds=float(chosen["timeout"] or 0),
+        uploads=int(chosen["uploads"] or 0),
+        cache_bytes=None if chosen["cache_size"] is None else int(chosen["cache_size"]),
+        all_roots=root == "all",
+        drive=_path(chosen["data"]),
+        state=_path(chosen["state"]),
+        user=_text(chosen["user"]),
+        password_command=_text(chosen["password_command"]),
+        ca_file=_path(chosen["ca_file"]),
+        read_only=bool(chosen["ro"]),
+        allow_other=bool(chosen["allow_other"]),
+    )
+
+
+def parse_portal(text: str) -> str:
+    """A portal's address in its plain form; `portal.example.org` means https. ConfigError.
+
+    A password in an address would be in the process list and in every log, so it is refused.
+    """
+    has_scheme = "://" in text or text.startswith("unix:")
+    return str(parse_endpoint(text if has_scheme else f"https://{text}"))
+
+
+def _text(value: Value) -> str | None:
+    return None if value is None else str(value)
+
+
+def _path(value: Value) -> Path | None:
+    return None if value is None else Path(str(value)).expanduser().absolute()

@@ -1,0 +1,140 @@
+"""Where a mount keeps what: the XDG folders, one folder an account, and what may be mounted over.
+
+Who uses: `config` and the commands. What waits to be sent is state, never cache: people and cleaners empty caches.
+mount(8), fstab and systemd start a mount with no HOME; then the password database knows it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from bitcasafs.errors import ConfigError
+
+NAME = "bitcasafs"
+_RUNTIME = Path("/run/user")
+_MOUNTINFO = Path("/proc/self/mountinfo")
+FILE_SYSTEM = "fuse.bitcasafs"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """`state`: outboxes and logs. `data`: embedded drives. `runtime`: sockets, gone after a logout."""
+
+    state: Path
+    data: Path
+    cache: Path
+    runtime: Path
+
+    def account(self, portal: str | None, user: str | None, drive: Path) -> Path:
+        """The folder with one account's outbox: by host and user, or by the folder of an embedded drive."""
+        return self.state / "accounts" / account_name(portal, user, drive)
+
+    @property
+    def default_drive(self) -> Path:
+        return self.data / "drive"
+
+    @property
+    def control(self) -> tuple[Path, Path]:
+        """Where mounts register, and where one may have registered that was started before the runtime folder was
+        there (at boot, by fstab)."""
+        return self.runtime / "mounts", self.state / "run" / "mounts"
+
+
+def from_environment(environment: Mapping[str, str], users: Path = _RUNTIME) -> Folders:
+    """As the XDG base directory specification has it; relative paths in it are ignored, as it says. Without
+    $XDG_RUNTIME_DIR (cron, systemd units) the folder that the system makes for a user, where it is there."""
+    home = Path(_absolute(environment.get("HOME")) or pwd.getpwuid(os.geteuid()).pw_dir)
+
+    def base(variable: str, default: Path) -> Path:
+        return Path(_absolute(environment.get(variable)) or default) / NAME
+
+    state = base("XDG_STATE_HOME", home / ".local" / "state")
+    runtime = Path(_absolute(environment.get("XDG_RUNTIME_DIR")) or users / str(os.geteuid()))
+    return Folders(
+        state=state,
+        data=base("XDG_DATA_HOME", home / ".local" / "share"),
+        cache=base("XDG_CACHE_HOME", home / ".cache"),
+        runtime=runtime / NAME if runtime.is_dir() else state / "run",
+    )
+
+
+def account_name(portal: str | None, user: str | None, drive: Path) -> str:
+    """A file name that no two accounts share: `user@host`, percent-encoded, or `embedded-` and the drive's digest."""
+    if portal is None:
+        tag = hashlib.sha256(os.fsencode(os.path.realpath(drive))).hexdigest()[:16]
+        return f"embedded-{tag}"
+    return f"{quote(user or '', safe='')}@{quote(portal.removeprefix('https://'), safe='')}"
+
+
+def check_mountpoint(mountpoint: Path, own: Mapping[str, Path]) -> Path:
+    """The real path of a folder that can be mounted over. ConfigError: missing, no folder, not empty, mounted already,
+    or around one of our `own` folders (a name for a person, and the path)."""
+    try:
+        real = Path(os.path.realpath(mountpoint, strict=True))
+        if not real.is_dir():
+            raise ConfigError(f"{mountpoint} is not a folder")
+        if mounted_file_system(real) is not None:
+            raise ConfigError(
+                f"something is mounted at {mountpoint} already; `umount.bitcasafs {mountpoint}` ends a mount"
+            )
+        with os.scandir(real) as entries:
+            if next(entries, None) is not None:
+                raise ConfigError(f"{mountpoint} is not empty; mount over an empty folder")
+    except FileNotFoundError:
+        raise ConfigError(f"{mountpoint} does not exist; make it with `mkdir -p {mountpoint}`") from None
+    except OSError as error:
+        raise ConfigError(f"{mountpoint} cannot be mounted over: {error.strerror}") from None
+    for what, folder in own.items():
+        if Path(os.path.realpath(folder)).is_relative_to(real):
+            raise ConfigError(f"{mountpoint} would cover the {what} folder {folder}, which the mount itself needs")
+    return real
+
+
+def clear_dead_mount(mountpoint: Path) -> bool:
+    """Take away what a killed mount process left ("Transport endpoint is not connected"). True: there was one."""
+    absolute = Path(os.path.abspath(mountpoint))
+    if not is_dead_mount(mountpoint) or mounted_file_system(absolute) != FILE_SYSTEM:
+        return False
+    command = ["fusermount3", "-u", "-z", "-q", "--", os.fspath(absolute)]
+    try:
+        return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def is_dead_mount(mountpoint: Path) -> bool:
+    """Nobody answers for it any more."""
+    try:
+        os.stat(mountpoint)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def mounted_file_system(mountpoint: Path, mountinfo: Path = _MOUNTINFO) -> str | None:
+    """The type of what is mounted exactly at `mountpoint`, the uppermost of several; None: nothing is. Asks no
+    mount."""
+    wanted = os.fsencode(mountpoint)
+    types = [kind for path, kind in _mounts(mountinfo) if path == wanted]
+    return types[-1] if types else None
+
+
+def _mounts(mountinfo: Path) -> Iterator[tuple[bytes, str]]:
+    """Mountpoint and type of each line (proc(5): the fifth field, and the first after the hyphen)."""
+    for line in mountinfo.read_bytes().splitlines():
+        fields = line.split(b" ")
+        kind = fields[fields.index(b"-", 6) + 1].decode("ascii", "replace")
+        yield re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), fields[4]), kind
+
+
+def _absolute(text: str | None) -> str | None:
+    return text if text and os.path.isabs(text) else None

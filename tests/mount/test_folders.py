@@ -1,0 +1,99 @@
+"""Where a mount keeps what, and what it refuses to cover."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from bitcasafs.errors import ConfigError
+from bitcasafs.mount.folders import account_name, check_mountpoint, from_environment, mounted_file_system
+
+MOUNTINFO = (
+    b"22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+    b"40 22 0:44 / /mnt/with\\040space rw shared:7 master:1 - fuse.bitcasafs bitcasafs rw,user_id=0\n"
+    b"41 22 0:45 / /mnt/twice rw - tmpfs tmpfs rw\n"
+    b"42 41 0:46 / /mnt/twice rw - fuse.bitcasafs bitcasafs rw\n"
+)
+
+
+def test_folders_follow_the_xdg_variables(tmp_path: Path) -> None:
+    told = from_environment(
+        {
+            "HOME": "/home/me",
+            "XDG_STATE_HOME": "/s",
+            "XDG_DATA_HOME": "relative/is/ignored",
+            "XDG_RUNTIME_DIR": str(tmp_path),
+        }
+    )
+    assert told.state == Path("/s/bitcasafs")
+    assert told.data == Path("/home/me/.local/share/bitcasafs")
+    assert told.cache == Path("/home/me/.cache/bitcasafs")
+    assert told.control == (tmp_path / "bitcasafs" / "mounts", Path("/s/bitcasafs/run/mounts"))
+
+
+def test_without_a_home_the_password_database_knows_it(tmp_path: Path) -> None:
+    told = from_environment({}, tmp_path)
+    assert told.state == Path(pwd.getpwuid(os.geteuid()).pw_dir, ".local/state/bitcasafs")
+    assert told.runtime == told.state / "run"
+
+
+def test_without_the_variable_the_systems_own_runtime_folder_counts(tmp_path: Path) -> None:
+    mine = tmp_path / str(os.geteuid())
+    mine.mkdir()
+    assert from_environment({"HOME": "/home/me"}, tmp_path).runtime == mine / "bitcasafs"
+
+
+def test_no_two_accounts_share_a_folder(tmp_path: Path) -> None:
+    portals = [None, "https://a", "https://b", "https://a:8443", "http://a", "unix:/run/a"]
+    names = [account_name(portal, user, tmp_path) for portal in portals for user in ("me", "you")]
+    # The embedded drive has no user.
+    assert len(set(names)) == len(names) - 1
+    assert all("/" not in name for name in names)
+    assert account_name(None, None, tmp_path) != account_name(None, None, tmp_path / "other")
+
+
+def test_an_empty_folder_may_be_mounted_over(tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "link").symlink_to("mnt")
+    assert check_mountpoint(tmp_path / "mnt", {"state": tmp_path / "state"}) == tmp_path / "mnt"
+    assert check_mountpoint(tmp_path / "link", {}) == tmp_path / "mnt"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.touch(), "is not a folder"),
+        (lambda path: (path / "something").mkdir(parents=True), "is not empty"),
+        (lambda path: path.symlink_to("nowhere"), "does not exist"),
+    ],
+)
+def test_what_cannot_be_mounted_over_is_refused(tmp_path: Path, make: object, reason: str) -> None:
+    make(tmp_path / "mnt")  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=reason):
+        check_mountpoint(tmp_path / "mnt", {})
+
+
+@pytest.mark.parametrize("own", [".", "state", "deep/er/state"])
+def test_our_own_folders_are_never_covered(tmp_path: Path, own: str) -> None:
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "way").symlink_to("mnt")
+    with pytest.raises(ConfigError, match="would cover the state folder"):
+        check_mountpoint(tmp_path / "mnt", {"state": tmp_path / "way" / own})
+
+
+def test_where_something_is_mounted_nothing_is_mounted_again() -> None:
+    with pytest.raises(ConfigError, match="mounted at /proc already"):
+        check_mountpoint(Path("/proc"), {})
+
+
+def test_the_mount_table_is_read_with_its_escapes_and_the_uppermost_counts(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_bytes(MOUNTINFO)
+    assert mounted_file_system(Path("/mnt/with space"), table) == "fuse.bitcasafs"
+    assert mounted_file_system(Path("/mnt/twice"), table) == "fuse.bitcasafs"
+    assert mounted_file_system(Path("/"), table) == "ext4"
+    assert mounted_file_system(Path("/mnt"), table) is None
