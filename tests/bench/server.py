@@ -86,6 +86,7 @@ class Plan:
     many: int
     large_bytes: int
     connections: tuple[int, ...]
+    on_links: tuple[int, ...] = (1, 8)
 
 
 FULL = Plan(3, 2.0, 2.0, 100_000, 256 * 2**20, (1, 8, 16))
@@ -185,7 +186,7 @@ def _large(plan: Plan) -> Group:
 def _over(profile: LinkProfile, plan: Plan) -> Group:
     contents = Contents(SMALL_BYTES)
     ours = {"": uploads(contents), f"batch of {BATCH}": batches(contents, BATCH)}
-    cells = [Cell("upload 16 KiB", n, FILES, ours, uploads(contents), plan.link_seconds) for n in plan.connections]
+    cells = [Cell("upload 16 KiB", n, FILES, ours, uploads(contents), plan.link_seconds) for n in plan.on_links]
     for folder, items in (("thousand", 1000), ("tens", 10_000)):
         work = listings(folder)
         cells.append(Cell(f"list {items:,}", 1, LISTINGS, {"": work}, work, plan.link_seconds))
