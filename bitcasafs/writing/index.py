@@ -22,7 +22,6 @@ class Index:
         self.states: Counter[State] = Counter()
         self.waiting_bytes = 0
         """Content of all that is no problem."""
-        self.contents_sending = 0
         self._ready: dict[bool, list[int]] = {True: [], False: []}
         """READY: contents, and others."""
         self._by_node: dict[Number, list[int]] = {}
@@ -93,8 +92,6 @@ class Index:
         self.states[record.state] += one
         if record.state is not State.PROBLEM:
             self.waiting_bytes += one * (record.change.fields.size_bytes or 0)
-        if record.state is State.SENDING and contents:
-            self.contents_sending += one
         if record.state is State.READY:
             numbers = self._ready[contents]
             if one > 0:

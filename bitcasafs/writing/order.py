@@ -1,9 +1,9 @@
 """What to send next: a pure function of the records.
 
 A record goes when nothing unsent holds it back. It is held back by an older record of the same node, of a node that it
-names (its folders, what it replaces) or at a name that it takes or gives up, and by any that is on its way there. A
-folder is deleted only after all that older records do in it. So children wait for their new folder, a name is given up
-before it is taken again, and independent records go in parallel. Three exceptions:
+names (its folders, what it replaces) or at a name that it takes or gives up, and by any that is on its way there, or
+may have arrived without an answer. A folder is deleted only after all that older records do in it. So children wait for
+their new folder, a name is given up before it is taken, and independent records go in parallel. Three exceptions:
 
 - New content of a file that is on the portal goes wherever the file is by then: while it waits (a file may stay open
   for days) it holds back nothing but newer content.
@@ -79,7 +79,8 @@ def obstacles(record: Record, unsent: Unsent, going: Collection[int] = ()) -> It
     """The unsent records that hold `record` back; `going` are about to be sent."""
 
     def under_way(other: Record) -> bool:
-        return other.state is State.SENDING or other.id in going
+        perhaps_done = other.unsure and (other.id < record.id or not record.unsure)
+        return other.state is State.SENDING or other.id in going or perhaps_done
 
     def before(other: Record) -> bool:
         return other.id < record.id or under_way(other)

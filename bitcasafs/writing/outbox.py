@@ -88,6 +88,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._index.records)
 
+    @property
+    def boot_id(self) -> str:
+        """Of the boot that this process runs in."""
+        return self._boot_id
+
     def get(self, number: int) -> Record | None:
         return self._index.records.get(number)
 
@@ -110,10 +115,6 @@ class Outbox:
     def ready(self, *, contents: bool) -> Iterator[Record]:
         """READY changes, oldest first: contents, or all others. Not to be changed meanwhile."""
         return self._index.ready(contents=contents)
-
-    @property
-    def contents_sending(self) -> int:
-        return self._index.contents_sending
 
     @property
     def newest_id(self) -> int:
@@ -254,8 +255,8 @@ class Outbox:
 
     @property
     def log_bytes(self) -> int:
-        """Length of the write-ahead log: 13 KB for each file that is made, sealed and sent (measured), until
-        `checkpoint`.
+        """Length of the write-ahead log: it grows by 28 KB for each file that is made, sealed and sent (measured),
+        until `checkpoint`.
         """
         with contextlib.suppress(FileNotFoundError):
             return self._wal.stat().st_size

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from bitcasafs.writing.change import Change, ChangeKind, Number, Record, State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.order import sendable, stuck
 from bitcasafs.writing.outbox import Outbox
+from bitcasafs.writing.parcels import ParcelLimits, parcels
 from bitcasafs.writing.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 SPACE_SECONDS = 1.0
 """How often it is looked whether a full disk under the outbox has room again."""
 LOG_BYTES = 16 << 20
-"""The outbox's log is folded into its database beyond that: 1,300 files of a tree that is copied (13 KB each)."""
+"""The outbox's log is folded into its database beyond that: after 600 files of a tree that is copied (28 KB each)."""
+
+
+PARCELS = ParcelLimits()
 
 
 class Witness(Protocol):
@@ -101,6 +105,7 @@ class Scheduler:
         self._moved = 0
         self._sent_changes = self._sent_bytes = self._failed = 0
         self._last_error: str | None = None
+        self._uploading = 0
         self._kernel_gone = False
         self._log_limit = LOG_BYTES
         outbox.watch(self.wake)
@@ -120,7 +125,9 @@ class Scheduler:
         """Append a change and wait until it is on the portal.
 
         When the portal refuses it, or cannot be reached, it is taken back and the reason raised; TimedOut when
-        nothing has moved for the mount's time-out while it waited for its turn.
+        nothing has moved for the mount's time-out while it waited for its turn. When the answer of a move, delete or
+        change of attributes is lost the reason is raised, and the change stays, to be asked for again: until its
+        outcome is known nothing else of the node may go.
         """
         record = self._outbox.append(change)
         waiter = self._waiters[record.id] = _Waiter()
@@ -136,8 +143,8 @@ class Scheduler:
         finally:
             del self._waiters[record.id]
             current = self._outbox.get(record.id)
-            if current is not None and current.state is not State.SENDING:  # too late, or nobody waits any more
-                self._outbox.remove(record.id)
+            if current is not None and current.state is not State.SENDING and not current.unsure:
+                self._outbox.remove(record.id)  # too late, or nobody waits any more
         if waiter.error is not None:
             raise waiter.error
         return waiter.item
@@ -194,9 +201,8 @@ class Scheduler:
             while True:
                 self._wake = trio.Event()
                 try:
-                    for record in self._choose():
-                        record = self._outbox.update(record.moved(State.SENDING, attempts=record.attempts + 1))
-                        nursery.start_soon(self._send, record)
+                    for parcel in self._choose():
+                        nursery.start_soon(self._send, self._under_way(parcel))
                     looking_again = min(self._not_before.values(), default=math.inf)
                 except BitcasaError as error:  # the disk of the outbox
                     self._last_error = str(error)
@@ -207,18 +213,28 @@ class Scheduler:
                 with trio.move_on_at(looking_again):
                     await self._wake.wait()
 
-    def _choose(self) -> list[Record]:
+    def _under_way(self, parcel: tuple[Record, ...]) -> list[Record]:
+        with self._outbox.together():
+            sending = [record.moved(State.SENDING, attempts=record.attempts + 1) for record in parcel]
+            found = [self._outbox.update(record) for record in sending]
+        self._uploading += parcel[0].change.kind is ChangeKind.CONTENT
+        return found
+
+    def _choose(self) -> list[tuple[Record, ...]]:
         now = trio.current_time()
         for number in [number for number, due in self._not_before.items() if due <= now]:
             del self._not_before[number]
-        return sendable(
+        free = self._uploads - self._uploading
+        limits = PARCELS if self._sender.batches else None
+        chosen = sendable(
             self._outbox.ready(contents=True),
             self._outbox.ready(contents=False),
             self._outbox,
             held_open=self._held_open,
-            slots=self._uploads - self._outbox.contents_sending,
+            slots=free * (limits.records if limits else 1),
             not_yet=self._not_before.keys(),
         )
+        return parcels(chosen, limits, uploads=max(0, free))
 
     def _held_open(self, record: Record) -> bool:
         """Its content may still be written to. What may be on the portal already is only repeated: that waits for
@@ -228,42 +244,48 @@ class Scheduler:
             return False
         return self._contents.record(record.change.node) == record
 
-    async def _send(self, record: Record) -> None:
-        """One attempt, and what follows from its outcome. Raises nothing but Cancelled."""
+    async def _send(self, parcel: list[Record]) -> None:
+        """One attempt, and what follows from its outcomes. Raises nothing but Cancelled."""
+        try:
+            self._progress.update((record.id, 0) for record in parcel)
+            outcomes = await (self._attempt(parcel[0]) if len(parcel) == 1 else self._attempt_together(parcel))
+            for record, outcome in zip(parcel, outcomes, strict=True):
+                await self._settle_outcome(record, outcome)
+        finally:
+            self._uploading -= parcel[0].change.kind is ChangeKind.CONTENT
+            for record in parcel:
+                self._progress.pop(record.id, None)
+        self.wake()
 
+    async def _settle_outcome(self, record: Record, outcome: Item | BitcasaError | None) -> None:
+        if not isinstance(outcome, BitcasaError):
+            self._moved += 1
+            self._tell_witness(record, outcome)
+        while True:
+            try:
+                self._conclude(record, outcome)
+                return
+            except BitcasaError as error:  # the disk of the outbox; what became of the change must not be lost
+                log.warning("what became of a change cannot be recorded: %s", error)
+                await trio.sleep(SPACE_SECONDS)
+
+    async def _attempt_together(self, parcel: list[Record]) -> Sequence[Item | BitcasaError | None]:
+        try:
+            return await self._sender.send_together(parcel)
+        except Exception as error:  # noqa: BLE001 - sorted in one place
+            return [_sorted(error, parcel[0])] * len(parcel)
+
+    async def _attempt(self, record: Record) -> Sequence[Item | BitcasaError | None]:
         def progress(done: int) -> None:
             self._progress[record.id] = done
             self._moved += 1
 
-        self._progress[record.id] = 0
         try:
-            outcome = await self._attempt(record, progress)
-            if not isinstance(outcome, BitcasaError):
-                self._moved += 1
-                self._tell_witness(record, outcome)
-            while True:
-                try:
-                    self._conclude(record, outcome)
-                    break
-                except BitcasaError as error:  # the disk of the outbox; what became of the change must not be lost
-                    log.warning("what became of a change cannot be recorded: %s", error)
-                    await trio.sleep(SPACE_SECONDS)
-        finally:
-            self._progress.pop(record.id, None)
-        self.wake()
-
-    async def _attempt(self, record: Record, progress: Callable[[int], None]) -> Item | BitcasaError | None:
-        try:
-            return await self._sender.send(record, progress)
+            return [await self._sender.send(record, progress)]
         except NotFound as error:
-            return None if record.change.kind is ChangeKind.DELETE else error
-        except BitcasaError as error:
-            return error
-        except OSError as error:
-            return NoSpace(f"the staging folder: {error.strerror or error}")
-        except Exception:
-            log.exception("a change could not be sent: %s", record.change.kind.value)
-            return Refused("an internal error; the log has the details")
+            return [None if record.change.kind is ChangeKind.DELETE else error]
+        except Exception as error:  # noqa: BLE001 - sorted in one place
+            return [_sorted(error, record)]
 
     def _tell_witness(self, record: Record, item: Item | None) -> None:
         try:
@@ -294,17 +316,18 @@ class Scheduler:
 
     def _postpone(self, record: Record, error: BitcasaError) -> None:
         current = self._outbox.get(record.id)
-        if current is not None and not self._give_to_waiter(current, error):
+        maybe_there = isinstance(error, Unavailable) and error.applied is not False
+        keeps = maybe_there and record.change.kind not in (ChangeKind.MKDIR, ChangeKind.SYMLINK)
+        if current is not None and not self._give_to_waiter(current, error, taken_back=not keeps):
             wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
             delay = self._backoff.delay(current.attempts, wish, self._random_unit())
-            maybe_there = isinstance(error, Unavailable) and error.applied is not False
             self._not_before[record.id] = trio.current_time() + (self._backoff.cap_seconds if delay is None else delay)
             self._outbox.update(current.moved(State.READY, unsure=current.unsure or maybe_there))
         self._count_failure(error)
 
     def _refuse(self, record: Record, error: Refused) -> None:
         current = self._outbox.get(record.id)
-        if current is not None and not self._give_to_waiter(current, error):
+        if current is not None and not self._give_to_waiter(current, error, taken_back=True):
             if current.change.kind is ChangeKind.CONTENT and self._contents.superseded(current):
                 self._contents.drop(current)
             else:
@@ -316,12 +339,23 @@ class Scheduler:
         self._failed += 1
         self._last_error = str(error)
 
-    def _give_to_waiter(self, record: Record, error: BitcasaError) -> bool:
-        """Somebody waits for this change: they get the reason, and the change is taken back."""
+    def _give_to_waiter(self, record: Record, error: BitcasaError, *, taken_back: bool) -> bool:
+        """Somebody waits for this change: they get the reason. True: it is not in the outbox any more."""
         waiter = self._waiters.get(record.id)
         if waiter is None:
             return False
-        self._outbox.remove(record.id)
+        if taken_back:
+            self._outbox.remove(record.id)
         waiter.error = error
         waiter.done.set()
-        return True
+        return taken_back
+
+
+def _sorted(error: Exception, record: Record) -> BitcasaError:
+    """What befell an attempt as one of our kinds."""
+    if isinstance(error, BitcasaError):
+        return error
+    if isinstance(error, OSError):
+        return NoSpace(f"the staging folder: {error.strerror or error}")
+    log.error("a change could not be sent: %s", record.change.kind.value, exc_info=error)
+    return Refused("an internal error; the log has the details")

@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ CREATE TABLE changes (
     state TEXT NOT NULL,                   -- State; 'sending' found at start means that the mount was killed
     reason TEXT,                           -- of a problem, for a person; NULL otherwise
     attempts INTEGER NOT NULL,             -- how often it was sent
-    key TEXT NOT NULL UNIQUE,              -- idempotency key: the same over every repeat
+    key TEXT NOT NULL,                     -- idempotency key: 128 random bits, the same over every repeat; no index,
+                                           -- which would cost a page of the log (4 KiB) for each row and each seal
     boot_id TEXT NOT NULL,                 -- boot in which content was last written: another one may mean a power cut
     synced INTEGER NOT NULL,               -- 1: the staged file was fsynced since it was last sealed
     staged TEXT,                           -- file name in the staging folder; NULL: the change has no content
@@ -89,11 +90,13 @@ def read_records(connection: sqlite3.Connection, path: Path) -> list[Record]:
         raise ConfigError(f"{path} cannot be understood: {error}") from error
 
 
+_DEFAULTS = [(field.name, getattr(Fields(), field.name)) for field in fields(Fields)]
+_PLAIN_ATTRIBUTES = [field.name for field in fields(Attributes) if field.name != "xattrs"]
+
+
 def encode_fields(value: Fields) -> str:
     """Only what differs from the default, so that a row stays small and a new field needs no migration."""
-    empty = Fields()
-    found = {field.name: getattr(value, field.name) for field in fields(Fields)}
-    kept: dict[str, Any] = {name: item for name, item in found.items() if item != getattr(empty, name)}
+    kept = {name: item for name, default in _DEFAULTS if (item := getattr(value, name)) != default}
     if "attributes" in kept:
         kept["attributes"] = attributes_to_json(value.attributes)
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
@@ -114,9 +117,10 @@ def decode_fields(text: str) -> Fields:
 
 def attributes_to_json(value: Attributes) -> dict[str, Any]:
     """What is not None; values of extended attributes in hex."""
-    found = asdict(value)
-    found["xattrs"] = {name: data.hex() for name, data in value.xattrs.items()}
-    return {name: item for name, item in found.items() if item not in (None, {})}
+    found = {name: item for name in _PLAIN_ATTRIBUTES if (item := getattr(value, name)) is not None}
+    if value.xattrs:
+        found["xattrs"] = {name: data.hex() for name, data in value.xattrs.items()}
+    return found
 
 
 def attributes_from_json(found: dict[str, Any]) -> Attributes:

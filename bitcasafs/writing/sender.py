@@ -6,12 +6,12 @@ Nothing is kept here. Which change goes when is `order` and `scheduler`; what it
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from bitcasafs.errors import NotFound, Refused, Unavailable
-from bitcasafs.remote.interface import Remote, ReplaceStep
+from bitcasafs.errors import BitcasaError, NotFound, ProtocolError, Refused, Unavailable
+from bitcasafs.remote.interface import Remote, ReplaceStep, Source
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Item, Version
 from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Place, Put, SetAttributes, Symlink
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
@@ -83,17 +83,37 @@ class Sender:
             raise outcome.error
         return outcome.item
 
-    async def _send_content(self, record: Record, progress: Callable[[int], None]) -> Item:
+    @property
+    def batches(self) -> bool:
+        """Several contents may share a request."""
+        return self._remote.capabilities.batch
+
+    async def send_together(self, records: Sequence[Record]) -> list[Item | BitcasaError]:
+        """Carry out several small contents in one request; an outcome each. Raises what befell the whole request."""
+        outcomes: list[Item | BitcasaError] = [Refused("it was not sent")] * len(records)
+        operations: list[tuple[Operation, Source | None]] = []
+        places: list[int] = []
+        for place, record in enumerate(records):
+            try:
+                staged = self._staged(record)
+                operations.append((self._put(record, staged), StagedSource(staged, staged.size_bytes)))
+                places.append(place)
+            except BitcasaError as error:
+                outcomes[place] = error
+        answers = await self._remote.apply(operations) if operations else []
+        for place, answer in zip(places, answers, strict=True):
+            outcomes[place] = answer.error or answer.item or ProtocolError("a batch's answer without an item")
+        return outcomes
+
+    def _staged(self, record: Record) -> StagedFile:
         try:
-            staged = self._contents.staged(record)
+            return self._contents.staged(record)
         except FileNotFoundError:
             raise Refused(f"the staged file {record.staged} is gone from the staging folder") from None
-        base = base_of(record)
-        for start, stop in staged.holes(0, staged.base_limit):
-            assert base is not None
-            await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
+
+    def _put(self, record: Record, staged: StagedFile) -> Put:
         parent, name = self._target(record)
-        put = Put(
+        return Put(
             parent=parent,
             name=name,
             size_bytes=staged.size_bytes,
@@ -102,6 +122,14 @@ class Sender:
             attributes=self._attributes(record.change.fields),
             key=record.key,
         )
+
+    async def _send_content(self, record: Record, progress: Callable[[int], None]) -> Item:
+        staged = self._staged(record)
+        base = base_of(record)
+        for start, stop in staged.holes(0, staged.base_limit):
+            assert base is not None
+            await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
+        put = self._put(record, staged)
         replacing, spot = record.change.fields.replacing, self._places.spot(record.change.node)
         try:
             return await self._remote.store(
@@ -112,7 +140,7 @@ class Sender:
                 progress=progress,
             )
         except NotFound:
-            if self._target(record) == (parent, name):
+            if self._target(record) == (put.parent, put.name):
                 raise
             # Where a folder has no identity, it is its path, and that changed while the content was on its way.
             raise Unavailable("a folder was renamed meanwhile", applied=False) from None

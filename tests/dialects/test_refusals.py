@@ -19,7 +19,6 @@ from bitcasafs.dialects.refusals import (
 from bitcasafs.errors import BitcasaError, Busy, Malformed, NotFound, Refused, SessionExpired, Unavailable
 from tests.support import strategies
 
-
 # The shared vocabulary alone: a package may narrow a kind for itself, and the wire never sees that.
 KINDS = [
     kind

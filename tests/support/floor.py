@@ -2,7 +2,7 @@
 
 Everything is in memory (or, with --backing, content in files of a folder), nothing is journaled, checked or sent; what
 a real mount takes longer than this is its own doing. Run: `python -m tests.support.floor MOUNTPOINT [--backing
-FOLDER]`; says `mounted` when it is; SIGTERM and SIGINT unmount.
+FOLDER] [--filled FOLDER]`; says `mounted` when it is; SIGTERM and SIGINT unmount.
 """
 
 from __future__ import annotations
@@ -210,6 +210,17 @@ class Floor(pyfuse3.Operations):
         return answer
 
 
+def fill(tree: FloorTree, parent: int, source: Path) -> None:
+    """Files and folders as `source` has them: a tree that the kernel does not know yet, to measure reading it."""
+    for path in sorted(source.iterdir()):
+        told = path.stat()
+        number = tree.make(parent, os.fsencode(path.name), told.st_mode, told.st_uid, told.st_gid)
+        if path.is_dir():
+            fill(tree, number, path)
+        else:
+            tree.write(tree.node(number), 0, path.read_bytes())
+
+
 async def _until_signalled() -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
@@ -230,10 +241,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A bare in-memory file system, to measure against.")
     parser.add_argument("mountpoint")
     parser.add_argument("--backing", metavar="FOLDER", help="keep content in files here (a tmpfs) instead of in memory")
+    parser.add_argument("--filled", metavar="FOLDER", type=Path, help="begin with the files and folders that are here")
     arguments = parser.parse_args()
     options = {*pyfuse3.default_options, "fsname=floor", "subtype=floor"}
     options.discard("default_permissions")
     with FloorTree(Path(arguments.backing) if arguments.backing else None) as tree:
+        if arguments.filled is not None:
+            fill(tree, pyfuse3.ROOT_INODE, arguments.filled)
         pyfuse3.init(Floor(tree), arguments.mountpoint, options)
         try:
             trio.run(_run, arguments.mountpoint)

@@ -66,7 +66,7 @@ class Home:
     @contextlib.contextmanager
     def mounted(self, *options: str) -> Iterator[Process]:
         """A mount in the foreground; SIGTERM ends it where the test has not."""
-        argv = _argv("mount", *options, "--foreground", self.mountpoint)
+        argv = _argv("mount", "--foreground", *options, self.mountpoint)
         with running(argv, ready=is_mounted(self.mountpoint), environment=self.environment) as process:
             yield process
 

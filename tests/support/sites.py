@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.fault_proxy import FaultProxyThread
 from tests.support.faults import Script
-from tests.support.mounted import Home
+from tests.support.mounted import Home, wait_until
+from tests.support.request_log import Ending
 from tests.support.server import PASSWORD, RunningServer, serving
 
 _SEND_SECONDS = 300.0
@@ -45,6 +46,17 @@ class Site:
         """In the background; AssertionError with what it said when it fails."""
         place.mount(*self.arguments(place, options))
 
+    def heal(self) -> None:
+        """The network is well again: no faults, and those that still last end."""
+        self.proxy.script = Script()
+        self.proxy.open()
+
+        def quiet() -> bool:
+            self.proxy.release()  # again and again: a request may come to its stall after the first time
+            return all(seen.fault is None or seen.ending is not Ending.OPEN for seen in self.proxy.log.all())
+
+        wait_until(quiet, "no request is stalled")
+
     def remount(self, place: Home, options: str = "") -> None:
         """Everything is sent, what was read is forgotten, and the drive mounted again: what is read then is the
         portal's."""
@@ -69,11 +81,11 @@ def site(folder: Path, *, historical: bool = False) -> Iterator[Site]:
         yield Site(server, proxy, historical)
 
 
-def run(*argv: str | Path, place: Home, timeout: float = 120, **environment: str) -> str:
+def run(*argv: str | Path, place: Home, timeout: float = 120, environment: Mapping[str, str] | None = None) -> str:
     """A program as its user runs it, in the home: it succeeds and complains of nothing. Answers what it printed."""
     done = subprocess.run(
         argv, check=False, capture_output=True, text=True, timeout=timeout, cwd=place.folder, stdin=subprocess.DEVNULL,
-        env=place.environment | environment,
+        env=place.environment | dict(environment or {}),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

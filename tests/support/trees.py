@@ -43,7 +43,9 @@ def make_tree(root: Path, files: int, *, links: bool = True, attributes: bool = 
     for number in range(files):
         if number % 25 == 0:
             parent = folders[-1] if number % 100 else root
-            folders.append(parent / ODD_NAMES[(number // 25) % len(ODD_NAMES)])
+            start = number // 25 % len(ODD_NAMES)
+            free = (parent / name for name in ODD_NAMES[start:] + ODD_NAMES)
+            folders.append(next(path for path in free if not path.exists()))
             folders[-1].mkdir()
         name = ODD_NAMES[number % len(ODD_NAMES)]
         path = folders[-1] / (name if number < 10 * len(ODD_NAMES) else f"file {number}")
@@ -91,10 +93,8 @@ def _seen(path: Path, attributes: bool) -> Seen:
     return Seen(kind, content, size_bytes, stat.S_IMODE(told.st_mode), told.st_mtime_ns, found)
 
 
-def differences(one: Mapping[str, Seen], other: Mapping[str, Seen]) -> list[str]:
-    """What is not equal, one line a path: short where a comparison of the mappings would be pages."""
-    return [
-        f"{name!r}: {one.get(name)} / {other.get(name)}"
-        for name in sorted({*one, *other})
-        if one.get(name) != other.get(name)
-    ]
+def assert_same(expected: Mapping[str, Seen], found: Mapping[str, Seen]) -> None:
+    """AssertionError names the first paths that differ, one a line: mappings of a thousand rows are beyond reading."""
+    names = [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
+    lines = [f"{name!r}: expected {expected.get(name)}, found {found.get(name)}" for name in names[:10]]
+    assert not names, "\n".join([f"{len(names)} paths differ:", *lines])

@@ -257,6 +257,26 @@ async def test_sealed_content_is_sent_by_the_next_mount_and_unsealed_is_kept_as_
         assert (tmp_path / "staged" / problem.staged).read_bytes() == b"half a sentence"
 
 
+async def test_what_was_synced_and_then_written_again_is_sent_after_a_kill_with_what_was_written_since(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path, sending=False) as one:
+        await one.write("/journal", b"base")
+    async with machine(remote, tmp_path) as again:
+        await again.drained()
+    async with machine(remote, tmp_path, sending=False) as one:
+        new, old = await one.open("/new", os.O_WRONLY | os.O_CREAT), await one.open("/journal", os.O_RDWR)
+        for handle in (new, old):
+            await one.fs.files.write(handle, 2, b"COMMIT 1")
+            await one.fs.files.fsync(handle, data_only=False)
+            await one.fs.files.write(handle, 10, b"x")
+    async with machine(remote, tmp_path) as again:
+        assert (again.recovered.to_send, again.recovered.unfinished) == (2, 0)
+        await again.drained()
+        assert not list(again.fs.problems())
+        assert await again.tree() == {"/journal": b"baCOMMIT 1x", "/new": b"\0\0COMMIT 1x"}
+
+
 async def test_fsync_marks_the_sealed_content_as_synced(
     remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
