@@ -81,6 +81,16 @@ OPTIONS: tuple[Option, ...] = (
         "Trust the authorities in this PEM file instead of the system's. A certificate is always checked.",
         "FILE",
     ),
+    Option(
+        "allow_http", OptionType.FLAG, False,
+        "Talk to a portal at `http://` on another machine, too: everybody on the way can read the password and the "
+        "files. Without it only addresses of this machine may do without https.",
+    ),
+    Option(
+        "noxattr", OptionType.FLAG, False,
+        "Do without extended attributes: they are refused with EOPNOTSUPP. The kernel then no longer asks for them, "
+        "which it does twice a file for `ls -l` and once a write: both are several times faster.",
+    ),
     Option("ro", OptionType.FLAG, False, "Mount read-only: every change is refused with EROFS."),
     Option(
         "allow_other", OptionType.FLAG, False,

@@ -127,7 +127,7 @@ def configure(invocation: Invocation, environment: Mapping[str, str]) -> MountCo
     folders = from_environment(environment)
     if choices.state is not None:
         folders = replace(folders, state=choices.state)
-    portal = None if invocation.portal is None else parse_portal(invocation.portal)
+    portal = None if invocation.portal is None else parse_portal(invocation.portal, allow_http=choices.allow_http)
     if portal is not None and choices.drive is not None:
         raise ConfigError("-o data= is for a drive on this machine; with a portal it has no meaning")
     if portal is not None and choices.user is None:
@@ -145,6 +145,7 @@ def configure(invocation: Invocation, environment: Mapping[str, str]) -> MountCo
         all_roots=choices.all_roots,
         read_only=choices.read_only,
         allow_other=choices.allow_other,
+        extended_attributes=choices.extended_attributes,
         kernel_flags=options.kernel_flags,
         debug=invocation.debug,
     )
@@ -163,7 +164,7 @@ def _login(portal: str, choices: Choices) -> PortalLogin:
         raise ConfigError("there is no terminal to ask for the password; use -o password_command=COMMAND")
     if not password:
         raise ConfigError("the password is empty")
-    return PortalLogin(portal, choices.user, password, choices.ca_file)
+    return PortalLogin(portal, choices.user, password, choices.ca_file, choices.allow_http)
 
 
 def _password_from(command: str) -> Secret:

@@ -7,14 +7,20 @@ from pathlib import Path
 
 from bitcasafs.control.registry import Registered, Registry
 from bitcasafs.errors import ConfigError
+from bitcasafs.mount.folders import without_links
 
 
 def mount_of(path: Path, registry: Registry) -> Registered:
     """The running mount at `path` or around it. ConfigError: there is none. Does not ask the mount."""
     absolute = Path(os.path.abspath(path))
     absolute = Path(os.path.realpath(absolute.parent)) / absolute.name
-    for folder in (absolute, *absolute.parents):
-        entry = registry.find(folder)
-        if entry is not None:
-            return entry
-    raise ConfigError(f"{path} is not in a mounted Bitcasa drive")
+    # A link in a drive belongs to the drive, wherever it leads; only one outside of any is followed.
+    found = _around(absolute, registry) or _around(without_links(absolute), registry)
+    if found is None:
+        raise ConfigError(f"{path} is not in a mounted Bitcasa drive")
+    return found
+
+
+def _around(path: Path, registry: Registry) -> Registered | None:
+    found = (registry.find(folder) for folder in (path, *path.parents))
+    return next((entry for entry in found if entry is not None), None)

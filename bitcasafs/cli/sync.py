@@ -10,6 +10,7 @@ from typing import Any
 
 from bitcasafs.cli.exits import Exit
 from bitcasafs.cli.place import mount_of
+from bitcasafs.cli.problems import problem_lines
 from bitcasafs.cli.progress import Progress
 from bitcasafs.cli.speaking import complain
 from bitcasafs.control.client import replies
@@ -41,9 +42,8 @@ def _sync(entry: Registered) -> int:
             progress.clear()
             if not reply.status.problem_count:
                 return Exit.OK
-            complain(
-                "bitcasafs", f"{entry.mountpoint}: {reply.status.problem_count} changes were refused by the portal"
-            )
+            for line in problem_lines(reply.status):
+                complain("bitcasafs", line)
             return Exit.SOME
         progress.show(reply.status)
     return Exit.FAILED

@@ -18,13 +18,20 @@ from pathlib import Path
 
 import bitcasafs
 from bitcasafs.cli.exits import Exit
+from bitcasafs.cli.problems import problem_lines
 from bitcasafs.cli.progress import Progress
 from bitcasafs.cli.speaking import Parser, complain, guarded
 from bitcasafs.control.client import replies
 from bitcasafs.control.messages import Ask, Reply, ReplyKind, Request
 from bitcasafs.control.registry import Registered, Registry
 from bitcasafs.errors import ConfigError, Refused, Unreachable
-from bitcasafs.mount.folders import FILE_SYSTEM, from_environment, is_dead_mount, mounted_file_system
+from bitcasafs.mount.folders import (
+    FILE_SYSTEM,
+    clear_dead_mount,
+    from_environment,
+    mounted_file_system,
+    without_links,
+)
 from bitcasafs.mount.users import users_of
 from bitcasafs.status import Status
 
@@ -36,8 +43,8 @@ _DESCRIPTION = """\
 Unmount a Bitcasa drive once everything is on the portal.
 
 While files are open nothing is done (exit 32). When the portal takes nothing for as long as the mount's timeout, or
-only changes are left that it refused, the drive is unmounted, the rest is kept for the next mount, and the exit code is
-64. Ctrl-C while it waits leaves the drive mounted.
+only changes are left that cannot be sent, the drive is unmounted, the rest is kept for the next mount, and the exit
+code is 64. Ctrl-C while it waits leaves the drive mounted.
 """
 
 
@@ -73,9 +80,7 @@ def parse(argv: Sequence[str]) -> Invocation:
 
 
 def _umount(invocation: Invocation) -> int:
-    mountpoint = Path(os.path.abspath(invocation.mountpoint))
-    # The parent's links are followed, the mountpoint itself is not asked: its process may be gone or stuck.
-    mountpoint = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    mountpoint = without_links(Path(invocation.mountpoint))
     entry = Registry(*from_environment(os.environ).control).find(mountpoint)
     is_mounted = mounted_file_system(mountpoint) == FILE_SYSTEM
     if entry is None:
@@ -89,13 +94,11 @@ def _without_process(mountpoint: Path, is_mounted: bool) -> int:
     """A mount whose process was killed (what it had not sent is in its outbox), or is another user's."""
     if not is_mounted:
         raise ConfigError(f"no Bitcasa drive is mounted at {mountpoint}")
-    if not is_dead_mount(mountpoint):
+    if not clear_dead_mount(mountpoint):
         complain(
             PROGRAM, f"the process of {mountpoint} cannot be asked from here; unmount it as the user who mounted it"
         )
         complain(PROGRAM, "fusermount3 -u asks nobody, and its process goes on sending")
-        return Exit.FAILED
-    if not _unmount(mountpoint):
         return Exit.FAILED
     complain(PROGRAM, "its process was gone already; what was not sent yet is sent by the next mount")
     return Exit.SOME
@@ -195,11 +198,8 @@ def _verdict(status: Status, moved: bool) -> int:
         plural = "change is" if status.pending == 1 else "changes are"
         complain(PROGRAM, f"{status.pending} {plural} not on the portal yet and kept in {status.staging}")
         complain(PROGRAM, f"process {status.pid} goes on sending; the next mount sends what is left")
-    if status.problem_count:
-        plural = "change was" if status.problem_count == 1 else "changes were"
-        complain(PROGRAM, f"{status.problem_count} {plural} refused by the portal and kept in {status.staging}:")
-        for problem in status.problems[:_SHOWN_USERS]:
-            complain(PROGRAM, f"  {problem.path}: {problem.reason}")
+    for line in problem_lines(status):
+        complain(PROGRAM, line)
     return Exit.SOME
 
 

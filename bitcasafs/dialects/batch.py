@@ -1,7 +1,8 @@
 """`POST /batch`: frames of operations and their content, written by the client and read as they arrive by the server.
 
 A frame is one line of JSON and LF; with `"size": n`, n bytes of content and LF follow (portal protocol 2.2). The
-reader is sans-IO: bytes in, events out, and never more in memory than one header line.
+reader is sans-IO: bytes in, events out, and never more in memory than one header line. Who gathers the operations holds
+no more than HEADERS_LIMIT_BYTES of lines.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from bitcasafs.values.operations import (
 
 __all__ = [
     "CONTENT_END",
+    "HEADERS_LIMIT_BYTES",
     "HEADER_LIMIT_BYTES",
     "MEDIA_TYPE",
     "PATH",
@@ -68,6 +70,8 @@ MEDIA_TYPE = "application/vnd.bitcasa.batch"
 HEADER_LIMIT_BYTES = 128 * 1024
 """Of one header line without its LF. 64 KiB would be too few: one extended attribute of 64 KiB is 87,384 characters of
 base64."""
+HEADERS_LIMIT_BYTES = 4 * 1024 * 1024
+"""Of all header lines of a batch without their LFs: unlike content they stay in the portal's memory until all came."""
 CONTENT_END = b"\n"
 """What the client writes after the content of a Put."""
 
@@ -141,6 +145,7 @@ class BatchReader:
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._line = bytearray()
+        self._headers_bytes = 0
         self._next = 0
         self._received = 0
         self._content_left: int | None = None
@@ -185,6 +190,9 @@ class BatchReader:
         return self._next
 
     def _header(self) -> Iterator[Event]:
+        self._headers_bytes += len(self._line)
+        if self._headers_bytes > HEADERS_LIMIT_BYTES:
+            raise TooLarge(f"the lines of a batch have at most {HEADERS_LIMIT_BYTES} bytes, contents not counted")
         line = bytes(self._line).rstrip(b"\r")
         self._line.clear()
         index = self._next

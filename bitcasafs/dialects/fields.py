@@ -90,8 +90,6 @@ def as_text(value: object, what: str) -> str:
 
 
 def as_integer(value: object, what: str, minimum: int = INT64_MIN, maximum: int = INT64_MAX) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ProtocolError(f"{what} is not an integer", value)
     if not minimum <= value <= maximum:
@@ -129,7 +127,7 @@ def integer(
     minimum: int = INT64_MIN,
     maximum: int = INT64_MAX,
 ) -> int:
-    """An integer in [minimum, maximum]; 5.0 counts as 5, true does not count as 1."""
+    """An integer in [minimum, maximum]; neither 5.0 nor true is one."""
     value = obj.get(key)
     if type(value) is int and minimum <= value <= maximum:
         return value

@@ -95,10 +95,11 @@ def encode_listing(
 
 
 def listing_pieces(
-    items: Iterable[Item], query: ListingQuery, *, name: str, total: int, extensions: bool
+    items: Iterable[Item], query: ListingQuery, *, name: str, total: int | None, extensions: bool
 ) -> Iterator[bytes]:
     """The same JSON as `encode_listing` has it, as text in pieces: the beginning, one for each item, the end. `items`
-    is read as the pieces are taken, so that a folder of any length is sent without being held."""
+    is read as the pieces are taken, so that a folder of any length is sent without being held. `total` matters only
+    to a window."""
     yield b'{"items":[' if query.window else b"["
     rows = 0
     for item in items:

@@ -15,7 +15,8 @@ from bitcasafs.dialects.messages import header
 from bitcasafs.errors import ProtocolError, RangeInvalid, VersionMismatch
 from bitcasafs.values.items import Version
 
-_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.ASCII | re.IGNORECASE)
+# RFC 9110 sets no bound on the digits: "to the end" is sometimes written as a huge number, which the size clamps.
+_RANGE = re.compile(r"bytes\s*=\s*(\d{0,100})\s*-\s*(\d{0,100})", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
 _ETAG = re.compile(r'\s*(W/)?(?:"([^"]*)"|([^\s",]+))\s*(?:,|$)')
 _ETAG_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%,\\')

@@ -28,7 +28,8 @@ UNKNOWN = Answer(errno.EIO, logging.ERROR, foreseen=False)
 
 # What applications ask for all day (no such name, name taken) is silent. What says that the network is away is told
 # once by the remote, so here it is a debug line too: a walk through ten thousand files offline is not ten thousand
-# lines.
+# lines. A portal that answers nonsense, or asks to come back later, is an I/O error to an application:
+# EBUSY and EPROTO mean something else to those that know them.
 ANSWERS: Mapping[type[errors.BitcasaError], Answer] = {
     errors.BitcasaError: Answer(errno.EIO, logging.WARNING),
     errors.Refused: Answer(errno.EIO, logging.WARNING),
@@ -56,12 +57,12 @@ ANSWERS: Mapping[type[errors.BitcasaError], Answer] = {
     errors.Unavailable: Answer(errno.EIO),
     errors.Unreachable: Answer(errno.ENETUNREACH),
     errors.TimedOut: Answer(errno.ETIMEDOUT),
-    errors.Busy: Answer(errno.EBUSY),
+    errors.Busy: Answer(errno.EIO),
     errors.Truncated: Answer(errno.EIO, logging.INFO),
     errors.ChecksumMismatch: Answer(errno.EIO, logging.WARNING),
     errors.SessionExpired: Answer(errno.EIO, logging.WARNING),
     errors.LoginRefused: Answer(errno.EACCES, logging.WARNING),
-    errors.ProtocolError: Answer(errno.EPROTO, logging.WARNING),
+    errors.ProtocolError: Answer(errno.EIO, logging.WARNING),
     errors.Stale: Answer(errno.ESTALE),
     errors.NoSpace: Answer(errno.ENOSPC, logging.WARNING),
     errors.Locked: Answer(errno.EBUSY),

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
+from bitcasafs.errors import TooLarge
 from bitcasafs.fuse.guard import Guard
 from bitcasafs.fuse.translation import (
     of_absent,
     of_entry,
     of_opened,
     of_space,
+    to_attribute,
     to_caller,
     to_name,
     to_target,
@@ -40,7 +42,7 @@ _USER_ATTRIBUTES = b"user."
 class KernelOperations(pyfuse3.Operations):
     """Translation only; total: whatever the core raises leaves as an errno."""
 
-    # Lookups of "." and ".." come only from NFS export, which numbers that end with the mount cannot serve.
+    # Lookups of "." and ".." come only from NFS export, which this is not made for.
     supports_dot_lookup = False
     # The kernel would own sizes and times while pages are dirty, and would hide what other machines change.
     enable_writeback_cache = False
@@ -190,25 +192,45 @@ class KernelOperations(pyfuse3.Operations):
         if not name.startswith(_USER_ATTRIBUTES):
             raise pyfuse3.FUSEError(errno.ENODATA)
         with self._guard.on("getxattr"):
-            return await self._core.attributes.get_xattr(inode, _attribute(name))
+            return await self._core.attributes.get_xattr(inode, to_attribute(name, errno.ENODATA))
 
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
         with self._guard.on("listxattr"):
             return [name.encode("utf-8") for name in await self._core.attributes.list_xattrs(inode)]
 
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        raise pyfuse3.FUSEError(errno.EPERM if name.startswith(OWN_ATTRIBUTES) else errno.EOPNOTSUPP)
+        # XATTR_CREATE and XATTR_REPLACE end in pyfuse3, which asks getxattr before it comes here.
+        if name.startswith(OWN_ATTRIBUTES):
+            raise pyfuse3.FUSEError(errno.EPERM)
+        if not name.startswith(_USER_ATTRIBUTES):
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
+        with self._guard.on("setxattr"):
+            try:
+                await self._core.attributes.set_xattr(inode, to_attribute(name, errno.EILSEQ), value, 0)
+            except TooLarge:  # of a file it is EFBIG; of an attribute, what the kernel itself says
+                raise pyfuse3.FUSEError(errno.E2BIG) from None
 
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         if name.startswith(OWN_ATTRIBUTES):
             raise pyfuse3.FUSEError(errno.EPERM)
-        # None can be set yet. cp -a removes a folder's default ACL and takes only ENODATA for "was not there".
-        raise pyfuse3.FUSEError(errno.ENODATA)
+        # cp -a removes a folder's default ACL and takes only ENODATA for "was not there".
+        if not name.startswith(_USER_ATTRIBUTES):
+            raise pyfuse3.FUSEError(errno.ENODATA)
+        with self._guard.on("removexattr"):
+            await self._core.attributes.remove_xattr(inode, to_attribute(name, errno.ENODATA))
 
 
-def _attribute(name: bytes) -> str:
-    """An attribute's name as text; one that is not UTF-8 was never set."""
-    try:
-        return name.decode("utf-8")
-    except UnicodeDecodeError:
-        raise pyfuse3.FUSEError(errno.ENODATA) from None
+class OperationsWithoutXattrs(KernelOperations):
+    """`-o noxattr`. The kernel remembers ENOSYS, stops asking, and tells applications EOPNOTSUPP."""
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        raise pyfuse3.FUSEError(errno.ENOSYS)

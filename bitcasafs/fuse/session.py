@@ -17,8 +17,9 @@ import pyfuse3
 import trio
 
 from bitcasafs.errors import ConfigError, TimedOut
-from bitcasafs.fuse.connection import CONNECTIONS, Connection, raise_limits
+from bitcasafs.fuse.device import cover, is_connected, uncover, unmount_command
 from bitcasafs.fuse.errno import single_cause
+from bitcasafs.fuse.handshake import Handshake
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ MAX_TASKS = 4096
 (measured)."""
 
 SUBTYPE = "bitcasafs"
+_NEEDLESS_FLAGS = frozenset({"nodiratime"})
+"""fusermount3 does not know it, and the kernel sets no access times on FUSE."""
 _FIRST_STAT_SECONDS = 30.0
 
 
@@ -38,7 +41,15 @@ class SessionOptions:
     source: str
     flags: frozenset[str] = frozenset({"nodev", "nosuid"})
     allow_other: bool = False
-    connections: Path = CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`device_minor` names the mount, as in /proc/self/mountinfo and /sys/fs/fuse/connections. `raised`: the kernel
+    lets many reads wait for the network (`handshake.MAX_BACKGROUND`)."""
+
+    device_minor: int
+    raised: bool
 
 
 class Session:
@@ -47,7 +58,7 @@ class Session:
     def __init__(self, operations: pyfuse3.Operations, options: SessionOptions) -> None:
         self._operations = operations
         self._options = options
-        self._opened = False
+        self._handshake: Handshake | None = None
         self._connection: Connection | None = None
 
     @property
@@ -57,25 +68,28 @@ class Session:
 
     def open(self) -> None:
         """Cover the mountpoint; requests queue in the kernel from here on. ConfigError when the system refuses."""
+        mountpoint = self._options.mountpoint
+        handshake = Handshake(cover(mountpoint, mount_words(self._options)))
         try:
-            pyfuse3.init(self._operations, os.fspath(self._options.mountpoint), kernel_options(self._options))
+            pyfuse3.init(self._operations, handshake.place, set())
         except RuntimeError as error:
-            # libfuse has said why on standard error; it hands nothing back.
-            raise ConfigError(
-                f"{self._options.mountpoint} could not be mounted ({error}); "
-                "is /dev/fuse there, and fusermount3 installed?"
-            ) from error
-        self._opened = True
+            handshake.close_place()
+            handshake.close()
+            uncover(mountpoint)
+            raise ConfigError(f"{mountpoint} could not be mounted: {error}") from error
+        self._handshake = handshake
 
     async def run(self, *, task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer requests until the mount is gone or `end` is called. Started: the mountpoint has answered a stat.
 
-        TimedOut when it does not within 30 seconds. What ends pyfuse3's loop is raised as itself, not as a group.
+        TimedOut when it does not within 30 seconds. ConfigError: it was unmounted before. What ends pyfuse3's loop is
+        raised as itself, not as a group.
         """
         try:
+            raised = await self._shake_hands()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._answer, nursery.cancel_scope)
-                self._connection = await self._first_stat()
+                self._connection = Connection(await self._first_stat(), raised)
                 task_status.started(self._connection)
         except BaseExceptionGroup as group:
             cause = single_cause(group)
@@ -83,38 +97,62 @@ class Session:
                 raise
             raise cause from None
 
+    async def _shake_hands(self) -> bool:
+        assert self._handshake is not None, "open comes first"
+        with trio.move_on_after(_FIRST_STAT_SECONDS):
+            try:
+                return await self._handshake.run(pyfuse3.main)
+            except OSError as error:
+                raise ConfigError(f"{self._options.mountpoint} was unmounted before it answered ({error})") from error
+        raise TimedOut(f"{self._options.mountpoint} did not answer within {_FIRST_STAT_SECONDS:.0f} seconds")
+
     async def _answer(self, scope: trio.CancelScope) -> None:
         await pyfuse3.main(max_tasks=MAX_TASKS)
         scope.cancel()
 
-    async def _first_stat(self) -> Connection:
+    async def _first_stat(self) -> int:
         with trio.move_on_after(_FIRST_STAT_SECONDS):
             found = await trio.to_thread.run_sync(os.stat, self._options.mountpoint, abandon_on_cancel=True)
-            return raise_limits(os.minor(found.st_dev), self._options.connections)
+            return os.minor(found.st_dev)
         raise TimedOut(f"{self._options.mountpoint} did not answer within {_FIRST_STAT_SECONDS:.0f} seconds")
 
     def end(self) -> None:
         """Make `run` return once the requests at hand are answered. Idempotent until `close`."""
-        if self._opened:
+        if self._handshake is not None:
             pyfuse3.terminate()
 
     def close(self) -> None:
         """Unmount if nobody has, and give everything back. Idempotent; never raises, for it runs when all else
         failed."""
-        if not self._opened:
+        if self._handshake is None:
             return
-        self._opened = False
+        handshake, self._handshake = self._handshake, None
         try:
-            pyfuse3.close(unmount=True)
+            covered = self._is_covered(handshake)
+            # The device first: an unmount that asked our own loop would wait for ever.
+            pyfuse3.close(unmount=False)
+            handshake.close()
+            if covered:
+                uncover(self._options.mountpoint)
         except Exception:  # noqa: BLE001 - the rest of the end must go on
             _log.exception("The mount at %s was not closed in order", self._options.mountpoint)
 
+    def _is_covered(self, handshake: Handshake) -> bool:
+        """By this very mount: what others have mounted there since stays. Its number is given away again once nobody
+        holds a file of it, and then it is not connected any more."""
+        if not is_connected(handshake.device):
+            return False
+        if self._connection is None:
+            return True
+        device = f"0:{self._connection.device_minor}"
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        return any(line.split(" ", 3)[2] == device for line in mounts.splitlines())
 
-def kernel_options(options: SessionOptions) -> set[str]:
-    """The `-o` words for libfuse. fsname: commas and backslashes escaped as it wants them; pyfuse3 takes ASCII
-    alone."""
+
+def mount_words(options: SessionOptions) -> set[str]:
+    """What stands after fusermount3's `-o`. fsname: its commas and backslashes escaped as it wants them."""
     source = options.source.encode("ascii", "replace").decode("ascii").replace("\\", "\\\\").replace(",", "\\,")
-    words = {f"fsname={source}", f"subtype={SUBTYPE}", "default_permissions", *options.flags}
+    words = {f"fsname={source}", f"subtype={SUBTYPE}", "default_permissions", *options.flags - _NEEDLESS_FLAGS}
     if options.allow_other:
         words.add("allow_other")
     return words
@@ -123,9 +161,10 @@ def kernel_options(options: SessionOptions) -> set[str]:
 async def unmount_lazily(mountpoint: Path) -> bool:
     """Take the mount out of the tree now; who has files open keeps them until the session ends. False: it did not
     work."""
-    command = ["fusermount3", "-u", "-z", "-q", "--", os.fspath(mountpoint)]
     try:
-        done = await trio.run_process(command, check=False, stdin=subprocess.DEVNULL, capture_stderr=True)
+        done = await trio.run_process(
+            unmount_command(mountpoint), check=False, stdin=subprocess.DEVNULL, capture_stderr=True
+        )
     except OSError as error:
         _log.info("fusermount3 could not be started: %s", error)
         return False

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pyfuse3 import EntryAttributes, FileInfo, RequestContext, SetattrFields, StatvfsData
 
 BLOCK_BYTES = 128 * 1024
-"""st_blksize: the kernel reads in 128 KiB, so a program's buffer of that size is one request (field notes 8)."""
+"""st_blksize: the kernel reads ahead 128 KiB by default, and pyfuse3 cannot raise it, so a program's buffer of that
+size is one request."""
 
 SECTOR_BYTES = 512
 _SPACE_BLOCK_BYTES = 4096
@@ -43,6 +44,14 @@ def to_target(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise NameNotUtf8(f"the link target {raw!r} is not UTF-8") from None
+
+
+def to_attribute(raw: bytes, otherwise: int) -> str:
+    """An extended attribute's name as text; `otherwise` is the errno for one that is not UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise pyfuse3.FUSEError(otherwise) from None
 
 
 def to_caller(context: RequestContext) -> Caller:

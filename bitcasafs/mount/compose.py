@@ -21,7 +21,7 @@ from bitcasafs.control.client import ask_handover
 from bitcasafs.control.registry import Registered, Registry
 from bitcasafs.errors import BitcasaError, Locked, Unavailable
 from bitcasafs.fuse.guard import Guard
-from bitcasafs.fuse.operations import KernelOperations
+from bitcasafs.fuse.operations import KernelOperations, OperationsWithoutXattrs
 from bitcasafs.fuse.session import Session, SessionOptions
 from bitcasafs.mount.config import MountConfig
 from bitcasafs.mount.embedded import USER, EmbeddedServer
@@ -108,6 +108,7 @@ def remote_config(config: MountConfig, embedded: EmbeddedServer | None) -> Remot
         user=login.user,
         password=lambda: login.password,
         ca_file=login.ca_file,
+        allow_http=login.allow_http,
         deadline_seconds=config.timeout_seconds,
     )
 
@@ -127,7 +128,7 @@ async def compose(
     Unavailable: it cannot, and this account was never mounted here. NotFound, LoginRefused, ProtocolError.
     """
     root = await _root(config, remote)
-    staging = Staging(config.account / "staged")
+    staging = Staging(config.staged)
     found = recover(outbox, staging)
     if found.to_send or found.unfinished:
         _log.info(
@@ -158,7 +159,8 @@ async def compose(
     entry = Registered(
         config.mountpoint, pid, config.source, config.account, registry.socket_for(config.mountpoint, pid)
     )
-    session = Session(KernelOperations(core, guard), options)
+    operations = KernelOperations if config.extended_attributes else OperationsWithoutXattrs
+    session = Session(operations(core, guard), options)
     return Parts(config, remote, outbox, contents, core, guard, session, registry, entry)
 
 

@@ -26,6 +26,7 @@ class PortalLogin:
     user: str
     password: Secret
     ca_file: Path | None = None
+    allow_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class MountConfig:
     all_roots: bool = False
     read_only: bool = False
     allow_other: bool = False
+    extended_attributes: bool = True
     kernel_flags: frozenset[str] = frozenset({"nosuid", "nodev"})
     debug: bool = False
 
@@ -53,6 +55,11 @@ class MountConfig:
     def blocks(self) -> Path:
         """The folder of the account's block store."""
         return self.folders.cache / self.account.name / "blocks"
+
+    @property
+    def staged(self) -> Path:
+        """The folder of content that is not on the portal yet."""
+        return self.account / "staged"
 
     @property
     def source(self) -> str:
@@ -84,8 +91,10 @@ class Choices:
     user: str | None
     password_command: str | None
     ca_file: Path | None
+    allow_http: bool
     read_only: bool
     allow_other: bool
+    extended_attributes: bool
 
 
 def pick(options: ParsedOptions, environment: Mapping[str, Value]) -> Choices:
@@ -107,18 +116,20 @@ def pick(options: ParsedOptions, environment: Mapping[str, Value]) -> Choices:
         user=_text(chosen["user"]),
         password_command=_text(chosen["password_command"]),
         ca_file=_path(chosen["ca_file"]),
+        allow_http=bool(chosen["allow_http"]),
         read_only=bool(chosen["ro"]),
         allow_other=bool(chosen["allow_other"]),
+        extended_attributes=not chosen["noxattr"],
     )
 
 
-def parse_portal(text: str) -> str:
+def parse_portal(text: str, *, allow_http: bool = False) -> str:
     """A portal's address in its plain form; `portal.example.org` means https. ConfigError.
 
     A password in an address would be in the process list and in every log, so it is refused.
     """
     has_scheme = "://" in text or text.startswith("unix:")
-    return str(parse_endpoint(text if has_scheme else f"https://{text}"))
+    return str(parse_endpoint(text if has_scheme else f"https://{text}", allow_http=allow_http))
 
 
 def _text(value: Value) -> str | None:

@@ -6,11 +6,13 @@ mount(8), fstab and systemd start a mount with no HOME; then the password databa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import pwd
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ NAME = "bitcasafs"
 _RUNTIME = Path("/run/user")
 _MOUNTINFO = Path("/proc/self/mountinfo")
 FILE_SYSTEM = "fuse.bitcasafs"
+_MOST_LINKS = 40
+"""As path_resolution(7) has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +104,45 @@ def check_mountpoint(mountpoint: Path, own: Mapping[str, Path]) -> Path:
 
 
 def clear_dead_mount(mountpoint: Path) -> bool:
-    """Take away what a killed mount process left ("Transport endpoint is not connected"). True: there was one."""
-    absolute = Path(os.path.abspath(mountpoint))
-    if not is_dead_mount(mountpoint) or mounted_file_system(absolute) != FILE_SYSTEM:
+    """Take away what a killed mount process left ("Transport endpoint is not connected"). True: there was one.
+
+    Lazily: programs that still have files of it open do not keep it. ConfigError: it stays, and what to do.
+    """
+    place = without_links(mountpoint)
+    if mounted_file_system(place) != FILE_SYSTEM or not is_dead_mount(place):
         return False
-    command = ["fusermount3", "-u", "-z", "-q", "--", os.fspath(absolute)]
-    try:
-        return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    except OSError:
-        return False
+    command = ["fusermount3", "-u", "-z", "-q", "--", os.fspath(place)]
+    with contextlib.suppress(OSError):
+        subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if mounted_file_system(place) == FILE_SYSTEM and is_dead_mount(place):
+        told = shlex.quote(os.fspath(place))
+        raise ConfigError(
+            f"the process of the mount at {place} was killed, and the mount cannot be taken away; try "
+            f"`fusermount3 -u -z {told}` as the user who mounted it, or `umount -l {told}` as root"
+        )
+    return True
 
 
 def is_dead_mount(mountpoint: Path) -> bool:
-    """Nobody answers for it any more."""
+    """Nobody answers for it any more. Asked with statvfs(2): the kernel may still know what stat(2) wants."""
     try:
-        os.stat(mountpoint)
+        os.statvfs(mountpoint)
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def without_links(path: Path) -> Path:
+    """The absolute path with all links followed, the last one as well. What is mounted there is not asked: its process
+    may be gone or stuck."""
+    here = Path(os.path.abspath(path))
+    for _ in range(_MOST_LINKS):
+        here = Path(os.path.realpath(here.parent)) / here.name
+        try:
+            here = here.parent / os.readlink(here)
+        except OSError:
+            break
+    return here
 
 
 def mounted_file_system(mountpoint: Path, mountinfo: Path = _MOUNTINFO) -> str | None:

@@ -125,7 +125,7 @@ class Life:
             mounted=not self._kernel_gone.is_set(),
             uptime_seconds=trio.current_time() - self._started,
             timeout_seconds=parts.config.timeout_seconds,
-            staging=os.fspath(parts.config.account),
+            staging=os.fspath(parts.config.staged),
             pending=outbox.pending,
             pending_bytes=outbox.pending_bytes,
             sending=tuple(

@@ -27,13 +27,14 @@ from bitcasafs.remote.timing import TimingRemote
 class RemoteConfig:
     """`portal`: `https://HOST[:PORT]`, `http://HOST[:PORT]` or `unix:/PATH`. `password` is asked at each login.
 
-    `ca_file`: trust the authorities in it instead of the system's.
+    `ca_file`: trust the authorities in it instead of the system's. `allow_http`: also on other machines.
     """
 
     portal: str
     user: str
     password: Callable[[], Secret]
     ca_file: Path | None = None
+    allow_http: bool = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -43,7 +44,7 @@ class RemoteConfig:
 
 def open_remote(config: RemoteConfig) -> TimingRemote:
     """Nothing is sent before the first call. ConfigError: the address or `ca_file` cannot be used."""
-    endpoint = parse_endpoint(config.portal)
+    endpoint = parse_endpoint(config.portal, allow_http=config.allow_http)
     transport = Transport(
         endpoint,
         timeouts=config.timeouts,

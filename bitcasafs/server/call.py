@@ -16,6 +16,10 @@ from bitcasafs.server.answers import Answer
 from bitcasafs.server.portal import Portal
 from bitcasafs.server.sessions import Visitor
 
+WHOLE_SECONDS = 30.0
+"""For all of a body that is read whole. A byte now and then is no silence: without an end, whoever has no account could
+hold any number of requests open for days."""
+
 
 class Body:
     """The request's body as it arrives, never gathered unless asked for; read by one task."""
@@ -48,9 +52,13 @@ class Body:
             if piece:
                 yield piece
 
-    async def read(self, limit_bytes: int) -> bytes:
-        """All of it."""
-        return b"".join([piece async for piece in self.pieces(limit_bytes)])
+    async def read(self, limit_bytes: int, within_seconds: float = WHOLE_SECONDS) -> bytes:
+        """All of it. As `pieces`; TimedOut: it took too long as a whole, too."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                return b"".join([piece async for piece in self.pieces(limit_bytes)])
+        except TimeoutError:
+            raise TimedOut("the body came too slowly", applied=False) from None
 
 
 @dataclass(frozen=True)

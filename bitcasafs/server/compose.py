@@ -23,6 +23,7 @@ from bitcasafs.server.routes import RouteTable
 from bitcasafs.server.sessions import Sessions
 from bitcasafs.server.shared_commits import SharedCommits
 from bitcasafs.server.threads import Threads
+from bitcasafs.server.turns import Turns
 from bitcasafs.server.web.headers import SafeHeaders
 from bitcasafs.server.web.leftovers import Leftovers
 from bitcasafs.server.web.origins import Origins
@@ -55,6 +56,8 @@ def open_portal(config: ServerConfig, *, clock: Clock | None = None) -> Iterator
             claims=Claims(),
             threads=threads,
             passwords=Passwords(threads),
+            names=Turns(),
+            addresses=Turns(),
             sessions=Sessions(lambda hashed: threads.read(metadata.session, hashed)),
             limits=config.limits,
             extensions=None if config.historical else _extensions(config.limits),

@@ -1,7 +1,8 @@
 """uvicorn's connection with the bounds that it lacks: on the head of a request, and on how long one may take.
 
 httptools gathers header lines of any length, and uvicorn waits for ever for the first request of a connection: one
-client could fill memory, a thousand could hold every connection.
+client could fill memory, a thousand could hold every connection. Nor does it give up a client that stops reading its
+answer, and with it whatever the answer is read from.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ HEAD_SECONDS = 30.0
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """A connection is in a head from its first byte, or from the end of a body, until the headers are complete."""
+    """A connection is in a head from its first byte, or from the end of a body, until the headers are complete.
+
+    `silence_seconds`: a client that takes nothing of a full buffer for so long is cut off."""
+
+    silence_seconds = 60.0
 
     _head_bytes = 0
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -30,7 +36,16 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
+        self._end_taking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        self._end_taking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -65,8 +80,26 @@ class BoundedConnection(HttpToolsProtocol):
         self._deadline = None
         self.transport.close()
 
+    def _await_taking(self) -> None:
+        self._end_taking()
+        left = self.transport.get_write_buffer_size()
+        self._taking = self.loop.call_later(self.silence_seconds, self._see_taking, left)
 
-def connection_class() -> type[asyncio.Protocol]:
+    def _end_taking(self) -> None:
+        taking, self._taking = self._taking, None
+        if taking is not None:
+            taking.cancel()
+
+    def _see_taking(self, left_before: int) -> None:
+        """Nothing is added while writing is paused: a buffer that is no smaller was not read from."""
+        if self.transport.get_write_buffer_size() < left_before:
+            self._await_taking()
+        else:
+            # Not close, which would wait until the client takes what is left.
+            self.transport.abort()
+
+
+def connection_class(silence_seconds: float) -> type[asyncio.Protocol]:
     """What uvicorn's `http` setting wants."""
-    made: Any = BoundedConnection
+    made: Any = type("Connection", (BoundedConnection,), {"silence_seconds": silence_seconds})
     return made  # type: ignore[no-any-return]

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
-from bitcasafs.errors import BitcasaError
 from bitcasafs.server.portal import Portal
 
 EVERY_SECONDS = 3600.0
@@ -48,5 +47,5 @@ async def _try(portal: Portal, work: Callable[[Portal], int]) -> None:
         removed = await portal.threads.content(work, portal)
         if removed:
             _log.info("%d contents that nothing names were removed", removed)
-    except (BitcasaError, OSError):
+    except Exception:  # noqa: BLE001 - nobody waits for this task: it would end unseen, and nothing expire again
         _log.exception("housekeeping failed; it is tried again in %d s", EVERY_SECONDS)

@@ -13,11 +13,13 @@ from bitcasafs.server.passwords import Passwords
 from bitcasafs.server.sessions import Sessions
 from bitcasafs.server.shared_commits import SharedCommits
 from bitcasafs.server.threads import Threads
+from bitcasafs.server.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """`extensions` None: a historical portal. `is_secure`: cookies are for TLS alone."""
+    """`names`, `addresses`: those whose login is being looked at. `extensions` None: a historical portal. `is_secure`:
+    cookies are for TLS alone."""
 
     metadata: Metadata
     commits: SharedCommits
@@ -25,6 +27,8 @@ class Portal:
     claims: Claims
     threads: Threads
     passwords: Passwords
+    names: Turns
+    addresses: Turns
     sessions: Sessions
     limits: Limits
     extensions: Extensions | None

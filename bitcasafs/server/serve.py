@@ -102,7 +102,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(config: ServerConfig, app: ASGIApp) -> uvicorn.Config:
     made = uvicorn.Config(
         app,
-        http=connection_class(),
+        http=connection_class(config.limits.silence_seconds),
         ws="none",
         lifespan="off",
         log_config=None,

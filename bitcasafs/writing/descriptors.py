@@ -30,8 +30,12 @@ class Descriptors:
         return len(self._open)
 
     def create(self, path: Path) -> int:
-        """FileExistsError: two contents must never share a file."""
-        return self._opened(path, os.O_CREAT | os.O_EXCL)
+        """FileExistsError: two contents must never share a file. A folder that somebody removed is made again."""
+        try:
+            return self._opened(path, os.O_CREAT | os.O_EXCL)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._opened(path, os.O_CREAT | os.O_EXCL)
 
     def of(self, path: Path) -> int:
         """The descriptor of a file that is there. FileNotFoundError: somebody removed it."""

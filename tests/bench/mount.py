@@ -151,11 +151,10 @@ class Run:
             mounts = list(stack.enter_context(mounted_three(folder, self._sources.folder, profile)))
             out = folder / "out"
             out.mkdir()
-            for work in works(self._sources, profile.name, out, chosen):
+            for turn, work in enumerate(works(self._sources, profile.name, out, chosen), number):
                 figure = self.figures.setdefault((profile.name, work.figure.what), work.figure)
                 # Nobody is always the first, whose disk is the quietest.
-                mounts = [*mounts[1:], mounts[0]]
-                for mounted in list(mounts):
+                for mounted in _rotated(mounts, turn):
                     try:
                         sample = measure(work, mounted)
                     except FAILURES as error:
@@ -174,6 +173,11 @@ class Run:
     def failed(self, what: str) -> None:
         self.failures.append(what)
         print(what, file=sys.stderr)
+
+
+def _rotated(mounts: Sequence[Mounted], turn: int) -> list[Mounted]:
+    start = turn % len(mounts) if mounts else 0
+    return [*mounts[start:], *mounts[:start]]
 
 
 def measure(work: Work, mounted: Mounted) -> Sample:

@@ -12,6 +12,7 @@ import pytest
 
 from bitcasafs.cli.mount import configure, parse
 from bitcasafs.errors import ConfigError
+from bitcasafs.mount.compose import remote_config
 from tests.support.mounted import Home, home
 
 
@@ -44,6 +45,17 @@ def test_a_portal_has_a_user_and_the_password_of_a_command(place: Home) -> None:
     assert config.portal.password.reveal() == "geheim"
     assert "geheim" not in repr(config)
     assert config.source == "https://portal.example.org"
+
+
+def test_a_portal_without_https_must_be_allowed_before_a_password_is_asked_for(place: Home) -> None:
+    argv = ["http://portal.example.org", str(place.mountpoint), "-o", "user=me,password_command=touch asked; echo x"]
+    refused = place.run("mount", *argv)
+    assert refused.returncode == 1
+    assert "allow_http" in refused.stderr
+    assert not (place.folder / "asked").exists()
+    config = configure(parse([*argv, "-o", "allow_http,password_command=echo x"]), place.environment)
+    assert config.portal is not None
+    assert remote_config(config, None).allow_http
 
 
 @pytest.mark.parametrize(

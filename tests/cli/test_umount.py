@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,17 @@ from tests.support.mounted import Home, end_process, home, wait_until
 def place() -> Iterator[Home]:
     with home() as made:
         yield made
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """The folder is open meanwhile."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(held)
 
 
 @contextlib.contextmanager
@@ -69,6 +82,51 @@ def test_a_mount_whose_process_was_killed_is_unmounted_and_that_is_said(place: H
     assert done.returncode == 64
     assert "next mount" in done.stderr
     assert not os.path.ismount(place.mountpoint)
+
+
+def test_a_killed_mount_is_seen_through_what_the_kernel_remembers_and_left_by_programs_that_are_in_it(
+    place: Home,
+) -> None:
+    with place.mounted() as mount, holding(place.mountpoint):
+        os.stat(place.mountpoint)
+        end_process(mount.pid, signal.SIGKILL)
+        done = place.umount()
+        assert done.returncode == 64, done.stderr
+        assert not os.path.ismount(place.mountpoint)
+        place.mount()
+    assert os.listdir(place.mountpoint) == []
+    assert place.umount().returncode == 0
+
+
+def test_a_link_that_is_the_last_word_leads_to_the_mount(place: Home) -> None:
+    place.mount()
+    (place.folder / "link").symlink_to("mnt")
+    (place.folder / "link to a link").symlink_to(place.folder / "link")
+    (place.mountpoint / "outward").symlink_to("/etc/hostname")
+    for path in ("link to a link", "mnt/outward", "link/outward"):
+        assert f"{place.mountpoint}: mounted" in place.run("bitcasafs", "status", path).stdout
+        assert place.run("bitcasafs", "sync", path).returncode == 0
+    done = place.run("umount", "link to a link")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not os.path.ismount(place.mountpoint)
+
+
+def test_a_file_that_was_never_closed_is_told_with_its_reason_and_where_it_lies(place: Home) -> None:
+    with place.mounted() as mount:
+        file = os.open(place.mountpoint / "letter", os.O_CREAT | os.O_WRONLY)
+        os.write(file, b"dear reader")
+        end_process(mount.pid, signal.SIGKILL)
+        with pytest.raises(OSError, match="not connected"):
+            os.close(file)
+    place.mount()
+    synced, done = place.run("bitcasafs", "sync"), place.umount()
+    for told in (synced, done):
+        assert told.returncode == 64
+        assert "1 change could not be sent:" in told.stderr
+        assert " letter: the mount ended before this file was closed" in told.stderr
+        assert "refused" not in told.stderr
+    [folder] = re.findall(r"is kept in (\S+),", done.stderr)
+    assert [path.read_bytes() for path in Path(folder).glob("* letter")] == [b"dear reader"]
 
 
 def test_a_mount_of_another_user_is_left_to_that_user(place: Home) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bitcasafs.dialects.batch import (
     CONTENT_END,
     HEADER_LIMIT_BYTES,
+    HEADERS_LIMIT_BYTES,
     BatchReader,
     Content,
     ContentEnd,
@@ -180,3 +181,13 @@ def test_any_body_is_followed_or_refused(pieces: list[bytes]) -> None:
         _read(pieces)
     except (Refused, Truncated):
         return
+
+
+def test_the_lines_of_a_batch_are_bounded_together() -> None:
+    line = b'{"op":"fly","x":"' + b"x" * 100_000 + b'"}\n'
+    reader = BatchReader(BatchLimits(operations=1000, bytes=2**40, content=2**40))
+    fitting = HEADERS_LIMIT_BYTES // (len(line) - 1)
+    for _ in range(fitting):
+        assert len(list(reader.feed(line))) == 1
+    with pytest.raises(TooLarge, match="lines"):
+        list(reader.feed(line))

@@ -28,6 +28,8 @@ def other() -> Iterator[Home]:
 @pytest.fixture(scope="module", params=[False, True], ids=["extended", "historical"])
 def portal(request: pytest.FixtureRequest) -> Iterator[Site]:
     """One for the tests of a module, so each works in a folder of its own. No faults when a test begins."""
-    with tempfile.TemporaryDirectory(prefix="bfs-portal-") as folder:
-        with site(Path(folder), historical=request.param) as made:
-            yield made
+    with (
+        tempfile.TemporaryDirectory(prefix="bfs-portal-") as folder,
+        site(Path(folder), historical=request.param) as made,
+    ):
+        yield made

@@ -8,8 +8,10 @@ import os
 import random
 import signal
 import stat
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +35,8 @@ def place() -> Iterator[Home]:
 
 
 def make_tree(root: Path, *, large_bytes: int) -> None:
-    """The project's own sources many times over, links, odd names, empty files, modes, deep folders, one large file."""
+    """The project's own sources many times over, links, odd names, empty files, modes, deep folders, two pictures, one
+    large file."""
     root.mkdir()
     sources = [path for folder in ("bitcasafs", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
     for number in range(6):
@@ -60,10 +63,30 @@ def make_tree(root: Path, *, large_bytes: int) -> None:
     program = root / "program"
     program.write_bytes(b"#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
+    (root / "picture.png").write_bytes(png(400, 300))
+    (root / "photo.jpg").write_bytes(jpeg(700_000))
     with (root / "large").open("wb") as file:
         chance = random.Random(1)
         for _ in range(large_bytes // MEBIBYTE):
             file.write(chance.randbytes(MEBIBYTE))
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture of coloured noise, as any viewer shows it."""
+    chance = random.Random(2)
+    rows = b"".join(b"\0" + chance.randbytes(3 * width) for _ in range(height))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def jpeg(size_bytes: int) -> bytes:
+    """The frame of a JFIF file, with noise for its scan."""
+    head = bytes.fromhex("ffd8 ffe0 0010 4a46494600 0101 00 0001 0001 00 00")
+    return head + random.Random(3).randbytes(size_bytes).replace(b"\xff", b"\xff\0") + b"\xff\xd9"
 
 
 def copy_tree(source: Path, target: Path, *, timeout: float = 300) -> None:
@@ -97,13 +120,7 @@ def round_trip(place: Home, large_bytes: int) -> None:
     assert place.umount().returncode == 0
 
 
-@pytest.mark.timeout(600)
-def test_a_tree_is_the_same_after_a_remount(place: Home) -> None:
-    round_trip(place, 64 * MEBIBYTE)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)  # 3 GiB of disk at most: the tree, what waits to be sent, and what the drive keeps
 def test_a_tree_with_a_file_of_a_gibibyte_is_the_same_after_a_remount(place: Home) -> None:
     round_trip(place, 1024 * MEBIBYTE)
 
@@ -262,15 +279,15 @@ def test_sync_waits_until_everything_is_on_the_portal(place: Home) -> None:
     assert place.umount().returncode == 0
 
 
-def test_the_kernel_lets_many_requests_wait_where_it_can_be_told(place: Home) -> None:
+def test_the_kernel_lets_many_requests_wait(place: Home) -> None:
     place.mount()
     minor = os.minor(place.mountpoint.stat().st_dev)
     limits = Path(f"/sys/fs/fuse/connections/{minor}")
     [status] = place.status()
-    assert status["kernel_limits_raised"] == limits.is_dir()
-    if limits.is_dir():  # containers often lack it
-        assert (limits / "max_background").read_text() == "256\n"
-        assert (limits / "congestion_threshold").read_text() == "192\n"
+    assert status["kernel_limits_raised"]
+    if limits.is_dir():  # containers often lack it, and what it shows
+        assert (limits / "max_background").read_text() == "1024\n"
+        assert (limits / "congestion_threshold").read_text() == "768\n"
     assert place.umount().returncode == 0
 
 

@@ -49,6 +49,8 @@ def test_no_kind_is_answered_enosys() -> None:
         (errors.Unsupported, errno.EOPNOTSUPP),
         (errors.TimedOut, errno.ETIMEDOUT),
         (errors.Unreachable, errno.ENETUNREACH),
+        (errors.Busy, errno.EIO),
+        (errors.ProtocolError, errno.EIO),
         (errors.NoSpace, errno.ENOSPC),
         (errors.NoAttribute, errno.ENODATA),
         (errors.Stale, errno.ESTALE),

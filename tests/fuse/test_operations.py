@@ -5,46 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trio
 
 from bitcasafs.errors import Unsupported
-from bitcasafs.fuse.connection import MAX_BACKGROUND, raise_limits
 from bitcasafs.fuse.session import MAX_TASKS
 from bitcasafs.remote.memory.client import MemoryRemote
 from bitcasafs.remote.memory.drive import MemoryDrive
-from tests.support.kernel_mount import Mounted, mounted_core
+from tests.support.kernel_mount import Refusing, drive, errno_of, mounted_core, run
 from tests.support.machine import machine
-
-
-@asynccontextmanager
-async def drive(folder: Path) -> AsyncIterator[Mounted]:
-    """A mounted, empty drive."""
-    mountpoint = folder / "mnt"
-    mountpoint.mkdir()
-    remote = MemoryRemote(MemoryDrive())
-    async with machine(remote, folder / "state") as one, mounted_core(one.fs, mountpoint) as mounted:
-        yield mounted
-
-
-def errno_of(function: object, *arguments: object) -> int | None:
-    """What a call fails with; None when it does not."""
-    try:
-        function(*arguments)  # type: ignore[operator]
-    except OSError as error:
-        return error.errno
-    return None
-
-
-async def run(*command: str | os.PathLike[str]) -> subprocess.CompletedProcess[bytes]:
-    return await trio.run_process(
-        [os.fspath(word) for word in command], check=False, capture_stdout=True, capture_stderr=True
-    )
 
 
 async def test_a_file_is_made_written_read_and_removed(tmp_path: Path) -> None:
@@ -126,23 +96,8 @@ async def test_what_the_drive_cannot_do_is_refused_by_name(tmp_path: Path) -> No
         assert errno_of(os.link, file, root / "second") == errno.EPERM
         assert errno_of(os.mkfifo, root / "fifo") == errno.EOPNOTSUPP
         assert errno_of(os.mknod, root / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3)) == errno.EPERM
-        assert errno_of(os.setxattr, file, "user.colour", b"red") == errno.EOPNOTSUPP
-
-    async with drive(tmp_path) as mounted:
-        await mounted.call(work, mounted.path)
-
-
-async def test_extended_attributes_that_are_not_there(tmp_path: Path) -> None:
-    def work(root: Path) -> None:
-        file = root / "file"
-        file.touch()
-        for name in ("security.capability", "system.posix_acl_access", "trusted.any", "user.colour"):
-            assert errno_of(os.getxattr, file, name) == errno.ENODATA
-        assert errno_of(os.removexattr, file, "user.colour") == errno.ENODATA
-        assert errno_of(os.setxattr, file, "user.bitcasafs.state", b"x") == errno.EPERM
-        assert errno_of(os.removexattr, file, "user.bitcasafs.state") == errno.EPERM
-        assert os.listxattr(file) == []
-        assert os.getxattr(file, "user.bitcasafs.state")
+        for name in ("security.selinux", "system.any", "trusted.any"):
+            assert errno_of(os.setxattr, file, name, b"any") == errno.EOPNOTSUPP
 
     async with drive(tmp_path) as mounted:
         await mounted.call(work, mounted.path)
@@ -233,54 +188,14 @@ async def test_a_file_that_is_unlinked_while_open_lives_on(tmp_path: Path) -> No
         await mounted.call(work, mounted.path)
 
 
-def test_many_requests_may_wait_at_once(tmp_path: Path) -> None:
+def test_many_requests_may_wait_at_once() -> None:
     assert MAX_TASKS == 4096
-    folder = tmp_path / "77"
-    folder.mkdir()
-    for name in ("max_background", "congestion_threshold"):
-        (folder / name).write_text("12\n")
-    connection = raise_limits(77, tmp_path)
-    assert connection.raised
-    assert (folder / "max_background").read_text() == f"{MAX_BACKGROUND}\n" == "256\n"
-    assert (folder / "congestion_threshold").read_text() == "192\n"
-
-
-def test_limits_that_cannot_be_raised_are_no_error(tmp_path: Path) -> None:
-    assert not raise_limits(78, tmp_path).raised
-
-
-async def test_a_mount_raises_the_limits_of_its_own_connection(tmp_path: Path) -> None:
-    mountpoint = tmp_path / "mnt"
-    mountpoint.mkdir()
-    connections = tmp_path / "connections"
-    for minor in range(1000):
-        (connections / str(minor)).mkdir(parents=True)
-    async with (
-        machine(MemoryRemote(MemoryDrive()), tmp_path / "state") as one,
-        mounted_core(one.fs, mountpoint, connections=connections) as mounted,
-    ):
-        minor = os.minor((await mounted.call(os.stat, mountpoint)).st_dev)
-        assert (connections / str(minor) / "max_background").read_text() == "256\n"
-        assert mounted.session.connection is not None
-        assert mounted.session.connection.raised
 
 
 async def test_what_a_core_says_it_cannot_do_is_eopnotsupp(tmp_path: Path) -> None:
-    class Unable:
-        def __init__(self, core: object) -> None:
-            self.attributes, self.folders, self.names = core.attributes, core.folders, self  # type: ignore[attr-defined]
-            self._names = core.names  # type: ignore[attr-defined]
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._names, name)
-
-        async def mkdir(self, *arguments: object) -> None:
-            raise Unsupported("no folders here")
-
     mountpoint = tmp_path / "mnt"
     mountpoint.mkdir()
-    async with (
-        machine(MemoryRemote(MemoryDrive()), tmp_path / "state") as one,
-        mounted_core(Unable(one.fs), mountpoint) as mounted,
-    ):
-        assert await mounted.call(errno_of, os.mkdir, mountpoint / "new") == errno.EOPNOTSUPP
+    async with machine(MemoryRemote(MemoryDrive()), tmp_path / "state") as one:
+        core = Refusing(one.fs, "names", "mkdir", Unsupported("no folders here"))
+        async with mounted_core(core, mountpoint) as mounted:
+            assert await mounted.call(errno_of, os.mkdir, mountpoint / "new") == errno.EOPNOTSUPP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from pathlib import Path
@@ -9,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from bitcasafs.errors import ConfigError
-from bitcasafs.mount.folders import account_name, check_mountpoint, from_environment, mounted_file_system
+from bitcasafs.mount import folders
+from bitcasafs.mount.folders import (
+    account_name,
+    check_mountpoint,
+    clear_dead_mount,
+    from_environment,
+    is_dead_mount,
+    mounted_file_system,
+    without_links,
+)
 
 MOUNTINFO = (
     b"22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
@@ -83,6 +93,37 @@ def test_our_own_folders_are_never_covered(tmp_path: Path, own: str) -> None:
     (tmp_path / "way").symlink_to("mnt")
     with pytest.raises(ConfigError, match="would cover the state folder"):
         check_mountpoint(tmp_path / "mnt", {"state": tmp_path / "way" / own})
+
+
+def test_a_mount_is_dead_when_nobody_answers_whatever_the_kernel_remembers_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_dead_mount(tmp_path)
+
+    def unanswered(path: Path) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(os, "statvfs", unanswered)
+    assert is_dead_mount(tmp_path)
+
+
+def test_a_dead_mount_that_stays_is_told_with_the_command_that_takes_it_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "mounted_file_system", lambda place: folders.FILE_SYSTEM)
+    monkeypatch.setattr(folders, "is_dead_mount", lambda place: True)
+    with pytest.raises(ConfigError, match=f"`fusermount3 -u -z {tmp_path}`"):
+        clear_dead_mount(tmp_path)
+
+
+def test_links_are_followed_to_the_last_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "mnt").mkdir(parents=True)
+    (tmp_path / "first").symlink_to("deep/second")
+    (tmp_path / "deep" / "second").symlink_to("../deep/mnt")
+    (tmp_path / "circle").symlink_to("circle")
+    assert without_links(tmp_path / "first") == tmp_path / "deep" / "mnt"
+    assert without_links(tmp_path / "absent") == tmp_path / "absent"
+    assert without_links(tmp_path / "circle") == tmp_path / "circle"
 
 
 def test_where_something_is_mounted_nothing_is_mounted_again() -> None:

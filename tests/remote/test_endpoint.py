@@ -24,6 +24,20 @@ def test_addresses_of_portals(text: str, endpoint: Endpoint) -> None:
     assert parse_endpoint(text) == endpoint
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1:8080", "[::1]:8080"])
+def test_on_this_machine_http_is_good_enough(host: str) -> None:
+    assert parse_endpoint(f"http://{host}") == Endpoint(f"http://{host}")
+
+
+@pytest.mark.parametrize(
+    "host", ["portal.example", "192.168.1.7", "128.0.0.1", "0.0.0.0", "localhost.example", "[fe80::1]"]
+)
+def test_http_to_another_machine_is_refused_until_it_is_allowed(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"https://.*allow_http"):
+        parse_endpoint(f"http://{host}")
+    assert parse_endpoint(f"http://{host}", allow_http=True) == Endpoint(f"http://{host}")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitcasafs.dialects.batch import frame_bytes
+from bitcasafs.dialects.batch import HEADERS_LIMIT_BYTES, frame_bytes
 from bitcasafs.dialects.discovery import BatchLimits
 from bitcasafs.errors import PredecessorFailed, TooLarge
 from bitcasafs.remote.portal.parts import Part, shift, split
 from bitcasafs.values.items import Address, NodeId
-from bitcasafs.values.operations import Delete, Made, Mkdir, Move, Put
+from bitcasafs.values.operations import Delete, Made, Mkdir, Move, Put, Symlink
 from tests.support.contents import BytesSource
 
 HOME = Address("/" + "a" * 64, NodeId("home"))
@@ -45,3 +45,13 @@ def test_what_names_an_operation_of_an_earlier_part_gets_its_address() -> None:
     assert shift(Delete(Made(4)), part, made) == Delete(Made(2))
     assert shift(Mkdir(HOME, "a"), part, made) == Mkdir(HOME, "a")
     assert isinstance(shift(Delete(Made(1)), part, made), PredecessorFailed)
+
+
+def test_a_part_has_no_more_bytes_of_lines_than_a_batch_may_have() -> None:
+    links = [(Symlink(Address("/d"), f"{number:04}", "x" * 8000), None) for number in range(1000)]
+    parts = split(links, BatchLimits(operations=1000, bytes=2**40, content=2**40))
+    assert parts[0].start == 0
+    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+    for part in parts:
+        assert sum(frame_bytes(link) for link, _ in links[part.start : part.stop]) <= HEADERS_LIMIT_BYTES
+    assert len(parts) == 2

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from bitcasafs.errors import Busy, LoginRefused, Unavailable, Unreachable
+from bitcasafs.errors import Busy, LoginRefused, NotFound, Unavailable, Unreachable
 from bitcasafs.logs import Secret
 from bitcasafs.remote.portal.client import PortalRemote
 from bitcasafs.remote.portal.endpoint import parse_endpoint
@@ -215,3 +215,37 @@ async def test_no_secret_is_in_a_log_or_traceback(server: RunningServer, caplog:
     assert "secret+password" not in ours
     assert "a very secret password" not in "".join(traceback.format_exception(caught.value))
     await remote.aclose()
+
+
+STRANGERS = {
+    "a redirect": Status(302, headers=(("Location", "http://hotel.invalid/"),)),
+    "a page that forbids": Status(403, headers=(("Content-Type", "text/html"),)),
+    "a page that finds nothing": Status(404, headers=(("Content-Type", "Text/HTML; charset=utf-8"),)),
+}
+
+
+@pytest.mark.parametrize("answer", STRANGERS)
+async def test_what_a_stranger_says_in_the_portals_place_is_no_refusal(server: RunningServer, answer: str) -> None:
+    async with trio.open_nursery() as nursery:
+        proxy = FaultProxy(server.endpoint)
+        through = await nursery.start(proxy.serve)
+        async with portal_remote(server, through=through) as remote:
+            home = (await remote.roots()).items[0].address
+            proxy.script = Script([Rule(STRANGERS[answer])])
+            with pytest.raises(Unreachable, match="something else answers"):
+                await remote.list(home)
+            with pytest.raises(Unreachable, match="something else answers"):
+                await remote.apply([(Mkdir(home, answer), None)])
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_page_of_a_historical_portal_that_finds_nothing_is_believed(historical_server: RunningServer) -> None:
+    async with trio.open_nursery() as nursery:
+        proxy = FaultProxy(historical_server.endpoint)
+        through = await nursery.start(proxy.serve)
+        async with portal_remote(historical_server, through=through) as remote:
+            home = (await remote.roots()).items[0].address
+            proxy.script = Script([Rule(STRANGERS["a page that finds nothing"])])
+            with pytest.raises(NotFound):
+                await remote.list(home)
+        nursery.cancel_scope.cancel()

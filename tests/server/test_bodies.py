@@ -56,3 +56,12 @@ def test_what_is_too_long_broken_off_or_silent_is_refused(ask: Callable[[], byte
 def test_a_content_length_that_is_nonsense_announces_nothing() -> None:
     for length in ("-1", "many", "²", "9" * 30, ""):
         assert read(piece(b"x", more=False), length=length) == b"x"
+
+
+def test_a_form_that_comes_byte_by_byte_without_a_silence_is_given_up() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return piece(b"x", more=True)
+
+    with pytest.raises(TimedOut):
+        asyncio.run(Body(receive, Headers({}), 60.0).read(10**9, within_seconds=0.05))

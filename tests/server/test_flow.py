@@ -77,6 +77,14 @@ def test_two_files_pass_through_at_once_whole(tmp_path: Path) -> None:
         in_threads([partial(fetch, server, name, 8 * MIB) for name in names])
 
 
+def test_memory_stays_small_while_eight_files_pass_at_once(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(8)]
+    with serving(tmp_path, unix=True) as server:
+        in_threads([partial(send, server, name, 32 * MIB) for name in names])
+        in_threads([partial(fetch, server, name, 32 * MIB) for name in names])
+        assert server.process.usage().peak_rss_bytes < 150 * MIB
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_memory_stays_small_while_eight_large_files_pass_in_both_directions(tmp_path: Path) -> None:

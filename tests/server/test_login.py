@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -121,6 +123,30 @@ def test_failed_logins_are_throttled_with_the_time_to_wait(tmp_path: Path) -> No
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert log_in(client).status_code == 429
+
+
+def test_wrong_passwords_that_come_together_are_counted_as_if_they_came_one_by_one(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, ThreadPoolExecutor(50) as threads:
+        together = Barrier(50)
+
+        def guess(number: int) -> int:
+            with connected(server) as client:
+                together.wait(30)
+                return client.post("/login", data={"user": USER, "password": f"guess {number}"}).status_code
+
+        statuses = list(threads.map(guess, range(50)))
+    # One more is let in for each second that this takes.
+    assert 5 <= statuses.count(200) <= 8
+    assert statuses.count(200) + statuses.count(429) == 50
+
+
+def test_right_passwords_that_come_together_are_all_let_in(server: RunningServer) -> None:
+    def enter(_: int) -> int:
+        with connected(server) as client:
+            return log_in(client).status_code
+
+    with ThreadPoolExecutor(16) as threads:
+        assert set(threads.map(enter, range(16))) == {302}
 
 
 def test_the_historical_setting_keeps_the_id_of_the_login_page(tmp_path: Path) -> None:

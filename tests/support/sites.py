@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.support.fault_proxy import FaultProxyThread
 from tests.support.faults import Script
 from tests.support.mounted import Home, wait_until
@@ -20,6 +22,12 @@ from tests.support.request_log import Ending
 from tests.support.server import PASSWORD, RunningServer, serving
 
 _SEND_SECONDS = 300.0
+
+slow_on_historical = pytest.mark.parametrize(
+    "portal", [pytest.param(False, id="extended"), pytest.param(True, id="historical", marks=pytest.mark.slow)],
+    indirect=True,
+)  # fmt: skip
+"""For tests with the fixture `portal` that tell little more on the second kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,19 @@ def test_a_tree_copied_in_is_the_same_and_the_mount_ends_in_order(backed: bool, 
         assert os.listdir(backing) == []
 
 
+def test_a_filled_floor_begins_with_what_the_folder_has(tmp_path: Path) -> None:
+    mountpoint, source = tmp_path / "mnt", tmp_path / "source"
+    mountpoint.mkdir()
+    make_tree(source)
+    (source / "link").unlink()
+    argv = [sys.executable, "-m", "tests.support.floor", str(mountpoint), "--filled", str(source)]
+    with running(argv, ready=says("^mounted$")):
+        subprocess.run(["diff", "-r", source, mountpoint], check=True)
+        assert (mountpoint / "run").stat().st_mode == (source / "run").stat().st_mode
+        (mountpoint / "new").write_text("x")
+        assert not (source / "new").exists()
+
+
 def make_tree(root: Path) -> None:
     (root / "folder" / "inner").mkdir(parents=True)
     for number in range(50):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,15 @@ def again(folder: Path, staged: StagedFile, limit: int) -> StagedFile:
     """The file as the next mount finds it after a kill: of what was written since `limit` counted the map tells."""
     base_limit, written = replayed(map_path(staged.path), limit, Ranges())
     return Staging(folder).open(staged.name, staged.path.stat().st_size, base_limit, written)
+
+
+def test_a_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
+    staging = Staging(tmp_path / "account" / "staged")
+    shutil.rmtree(tmp_path / "account")
+    staged = staging.create(1, "letter", base_limit=4)
+    assert staged.write(0, b"dear") == 4
+    assert staged.path.read_bytes() == b"dear"
+    assert staging.folder.stat().st_mode & 0o777 == 0o700
 
 
 @given(STEPS, st.integers(0, 60))

@@ -101,6 +101,8 @@ class PortalRemote:
             raise
         # A page of some gateway looks like a historical portal: only one that lets us in is believed.
         await self._session.ensure()
+        if extensions is not None:
+            self._session.expect_explanations()
         reads = Reads(self._session, extended=extensions is not None)
         capabilities = capabilities_of(extensions)
         if extensions is not None and extensions.batch is not None:

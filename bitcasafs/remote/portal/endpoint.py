@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,11 @@ class Endpoint:
         return self.origin.startswith("https://")
 
 
-def parse_endpoint(text: str) -> Endpoint:
-    """ConfigError for anything else; user and password do not belong into an address."""
+def parse_endpoint(text: str, *, allow_http: bool = False) -> Endpoint:
+    """ConfigError for anything else; user and password do not belong into an address.
+
+    The login sends the password as it is, so `http://` is for this machine alone unless `allow_http` says otherwise.
+    """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path.startswith("/"):
@@ -43,8 +47,21 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ConfigError(f"the portal's address is https://HOST[:PORT] or unix:/PATH, not {text}")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(f"the portal's address is a host without a path, not {text}")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+        raise ConfigError(
+            f"http:// would send the password to {parts.hostname} for everybody on the way to read; use https://, or "
+            "-o allow_http where that does no harm"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Endpoint(f"{parts.scheme}://{host}" + (f":{port}" if port is not None else ""))
+
+
+def _is_loopback(host: str) -> bool:
+    """By what the address says: a name other than localhost may lead anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:

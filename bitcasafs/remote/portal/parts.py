@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bitcasafs.dialects.batch import frame_bytes, references
+from bitcasafs.dialects.batch import CONTENT_END, HEADERS_LIMIT_BYTES, frame_bytes, references
 from bitcasafs.dialects.discovery import BatchLimits
 from bitcasafs.errors import BitcasaError, PredecessorFailed, TooLarge
 from bitcasafs.remote.interface import Source
@@ -30,16 +30,20 @@ class Part:
 def split(operations: Work, limits: BatchLimits) -> list[Part]:
     """Consecutive parts, each within `limits`. TooLarge when one operation alone is not."""
     parts: list[Part] = []
-    start = size = 0
+    start = size = headers = 0
     for index, (operation, _) in enumerate(operations):
         frame = frame_bytes(operation)
         content = operation.size_bytes if isinstance(operation, Put) else 0
         if frame > limits.bytes or content > limits.content:
             raise TooLarge(f"operation {index} is larger than a batch may be")
-        if index > start and (index - start >= limits.operations or size + frame > limits.bytes):
+        header = frame - content - len(CONTENT_END) if isinstance(operation, Put) else frame
+        if index > start and (
+            index - start >= limits.operations or size + frame > limits.bytes or headers + header > HEADERS_LIMIT_BYTES
+        ):
             parts.append(Part(start, index))
-            start, size = index, 0
+            start, size, headers = index, 0, 0
         size += frame
+        headers += header
     if operations:
         parts.append(Part(start, len(operations)))
     return parts

@@ -20,7 +20,7 @@ import trio
 
 from bitcasafs.dialects.login import LOGIN_PATH, LOGOUT_PATH, login_flow
 from bitcasafs.dialects.messages import Request, Response
-from bitcasafs.errors import BitcasaError, LoginRefused, Unavailable
+from bitcasafs.errors import BitcasaError, LoginRefused, Unavailable, Unreachable
 from bitcasafs.logs import Secret
 from bitcasafs.remote.portal.transport import SMALL_ANSWER_BYTES, Answer, Body, Stream, Transport
 
@@ -52,6 +52,11 @@ class Session:
         self._ahead_seconds = 0.0
         """How far the portal's clock is ahead of ours."""
         self._refusal: tuple[float, LoginRefused] | None = None
+        self._explains_refusals = False
+
+    def expect_explanations(self) -> None:
+        """This portal says in JSON why it refuses (part 2): a web page that refuses is not from it."""
+        self._explains_refusals = True
 
     def portal_seconds(self) -> float:
         """The portal's time of day, as its last answer told it; ours where it never did."""
@@ -70,7 +75,8 @@ class Session:
     async def stream(
         self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None
     ) -> AsyncIterator[Stream]:
-        """As `Transport.stream`, in the session. An answer is never 401."""
+        """As `Transport.stream`, in the session. An answer is never 401; one that is plainly a stranger's is
+        Unreachable."""
         for _ in range(_RENEWALS):
             await self.ensure()
             generation = self._generation
@@ -78,6 +84,7 @@ class Session:
             async with self._transport.stream(method, target, headers=sent, body=body) as stream:
                 self._ahead_seconds = _seconds_ahead(stream, self._ahead_seconds)
                 if not _wants_login(stream):
+                    self._refuse_strangers(stream)
                     yield stream
                     return
             await self._renew(generation)
@@ -106,6 +113,14 @@ class Session:
                 await self._transport.call("GET", LOGOUT_PATH, headers={"Cookie": cookie})
             except BitcasaError:
                 return  # The portal forgets it some day by itself.
+
+    def _refuse_strangers(self, stream: Stream) -> None:
+        """A hotel that wants to be paid, a gateway with nothing behind it: what they say is not said of our files."""
+        is_page = stream.headers.get("Content-Type", "").lower().startswith("text/html")
+        if 300 <= stream.status < 400 and stream.status != 304:
+            raise Unreachable(f"something else answers in the portal's place: {stream.status}, go elsewhere")
+        if stream.status >= 400 and is_page and self._explains_refusals:
+            raise Unreachable(f"something else answers in the portal's place: {stream.status}, with a web page")
 
     # --- logging in ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ SYNC_EVERY_BYTES = 64 * 1024 * 1024
 waiting longer than it waits for an answer."""
 
 _INCOMING = "incoming"
+_SHARD = re.compile("[0-9a-f]{2}")
+_REST = re.compile("[0-9a-f]{62}")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -196,10 +199,12 @@ class FolderContentStore:
         self._path(digest).unlink(missing_ok=True)
 
     def digests(self) -> Iterator[bytes]:
+        # What else people and their tools leave in a folder is not ours to judge.
         for shard in sorted(self._folder.iterdir()):
-            if len(shard.name) == 2:
+            if _SHARD.fullmatch(shard.name):
                 for path in shard.iterdir():
-                    yield bytes.fromhex(shard.name + path.name)
+                    if _REST.fullmatch(path.name):
+                        yield bytes.fromhex(shard.name + path.name)
 
     def close(self) -> None:
         self._syncers.shutdown()

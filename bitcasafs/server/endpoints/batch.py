@@ -35,7 +35,9 @@ from bitcasafs.values.items import Address
 from bitcasafs.values.operations import Made, Mkdir, Move, Operation, Put, Symlink, Target
 
 HELD_BYTES = 4 * 1024 * 1024
-"""Small contents of one batch that may wait in memory; beyond, they go to the disk in one hop to a thread."""
+"""Contents of one batch that are whole and wait in memory go to the disk together, in one hop to a thread, once they
+are more than this. The check comes after each piece of the body, so a piece is what may be held beyond it; the content
+that is coming is bounded by `Incoming`, the operations by HEADERS_LIMIT_BYTES of `dialects.batch`."""
 
 
 @dataclass(slots=True)

@@ -31,6 +31,20 @@ async def login(call: Call) -> Answer:
     """`POST /login`. A failure is the page again, at this path and with 200, as all old clients understand it."""
     credentials = parse_login(parse_form(await call.body.read(FORM_BYTES)))
     portal = call.portal
+    # One after another: else many passwords sent at once would all be checked before the first was counted. The name
+    # comes first everywhere, so nobody who has an address waits for a name.
+    async with portal.names.turn(credentials.user), portal.addresses.turn(call.client):
+        checked = await _check(call, credentials)
+    if not isinstance(checked, User):
+        return checked
+    token = await _begin_session(call, checked, credentials)
+    target = "/" if credentials.redirect.startswith((LOGIN_PATH, LOGOUT_PATH)) else credentials.redirect
+    return redirect(target, headers=_cookie(call, token))
+
+
+async def _check(call: Call, credentials: Credentials) -> User | Answer:
+    """Who it is, or the answer to who is not let in. Busy."""
+    portal = call.portal
     wait_seconds = await portal.threads.read(portal.metadata.login_delay, credentials.user, call.client)
     if wait_seconds > 0:
         error = Busy("too many wrong passwords: wait a little", applied=False, retry_after_seconds=wait_seconds)
@@ -42,9 +56,7 @@ async def login(call: Call) -> Answer:
         await portal.threads.write(portal.metadata.record_failed_login, credentials.user, call.client)
         _log.info("a login was refused")
         return _page(call, call.visitor.token, error="The user or the password is wrong.")
-    token = await _begin_session(call, user, credentials)
-    target = "/" if credentials.redirect.startswith((LOGIN_PATH, LOGOUT_PATH)) else credentials.redirect
-    return redirect(target, headers=_cookie(call, token))
+    return user
 
 
 async def logout(call: Call) -> Answer:

@@ -32,15 +32,21 @@ _VERSION = (
     .join(drives, drives.c.id == nodes.c.drive)
     .where(versions.c.token == bindparam("token"), drives.c.user == bindparam("user"))
 )
+_ANYBODYS = select(versions.c.id).where(versions.c.token == bindparam("token"))
 _REFERENCED = select(versions.c.digest).where(versions.c.digest.in_(bindparam("digests", expanding=True))).distinct()
 
 
 def content(connection: Connection, tokens: Tokens, user: int, file_id: str, version: str | None) -> StoredVersion:
-    """NotFound: no such id here, or another user's. VersionGone: it was one, and is no longer kept."""
+    """NotFound: no such id here, or another user's. VersionGone: it was one, and is no longer kept.
+
+    A version asked for by name is VersionGone whether it was invented, another's, or dropped: nothing tells them apart.
+    """
     token = tokens.version_of(file_id)
     if token is None:
         raise NotFound("there is no such file")
     row = connection.execute(_VERSION, {"token": token, "user": user}).one_or_none()
+    if row is None and connection.execute(_ANYBODYS, {"token": token}).first() is not None:
+        raise NotFound("there is no such file")
     if version is not None and version != token:
         node = None if row is None else row.node
         row = connection.execute(_VERSION, {"token": version, "user": user}).one_or_none()

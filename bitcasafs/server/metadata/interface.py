@@ -98,13 +98,14 @@ class Items(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderPage:
-    """A folder's rows, or a window of them. `total` counts all rows; `start` is the index of the first item, `stop`
-    that after the last. `cursor` is a moment not later than the first row."""
+    """A folder's rows, or a window of them. `start` is the index of the first item, `stop` that after the last, and
+    `total` counts all rows; both are None where no window was asked for, since counting reads the whole folder's
+    index. `cursor` is a moment not later than the first row."""
 
     name: str
-    total: int
+    total: int | None
     start: int
-    stop: int
+    stop: int | None
     items: Items
     cursor: Cursor
 

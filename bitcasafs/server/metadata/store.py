@@ -200,14 +200,17 @@ class Metadata:
                 view = View(connection, user, self._tokens)
                 folder = view.folder(where)
                 name = view.name(folder)
-                total = listing.count(connection, folder)
+                total = None if top is None and bottom is None else listing.count(connection, folder)
                 rows = listing.select_rows(connection, folder, start, stop, column, ascending=ascending)
                 items = listing.FolderItems(connection, rows, view, folder, self._tokens)
         except BaseException:
             connection.close()
             raise
+        if total is None:
+            return FolderPage(name, None, 0, None, items, _cursor(view))
+        start = min(start, total)
         end = total if stop is None else min(stop, total)
-        return FolderPage(name, total, min(start, total), max(end, min(start, total)), items, _cursor(view))
+        return FolderPage(name, total, start, max(end, start), items, _cursor(view))
 
     def content(self, user: int, file_id: str, version: str | None = None) -> StoredVersion:
         """By an item's `id`, or another version of the same file. NotFound; VersionGone: it was, and is not kept."""

@@ -88,3 +88,14 @@ def test_a_folder_that_others_can_read_is_refused(folder: Path) -> None:
     (folder / "something").touch()
     with pytest.raises(ConfigError):
         FolderContentStore.open_folder(folder)
+
+
+def test_stray_files_are_no_contents(folder: Path, store: FolderContentStore) -> None:
+    writer = store.writer()
+    writer.write(b"kept")
+    (kept,) = store.keep([writer])
+    (folder / "ab" / ".nfs0001").touch()
+    (folder / "ab" / ("C" * 62)).touch()
+    (folder / "zz").touch()
+    (folder / "lost+found").mkdir()
+    assert list(store.digests()) == [kept.digest]
