@@ -33,6 +33,11 @@ class Names:
         """One lookup is counted with an Entry. NotFolder."""
         self._folder(parent)
         found = await self._overlay.find(parent, name)
+        if found is not None and self._nodes[found].superseded:
+            # The file was moved away and written anew by another machine while it was open here, and the folder that it
+            # went to was listed first: this one must not lead to a number whose open answers ESTALE for ever.
+            self._listings.expire(parent)
+            found = await self._overlay.find(parent, name)
         if found is None:
             return Absent(self._listings.freshness_seconds(parent))
         return self._given(self._nodes[found])
