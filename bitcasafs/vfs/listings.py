@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import trio
 from cachetools import TTLCache
 
-from bitcasafs.errors import BitcasaError, NotFolder, NotFound, Unavailable
+from bitcasafs.errors import BitcasaError, NotFolder, NotFound, ProtocolError, Unavailable
 from bitcasafs.remote.interface import Remote
 from bitcasafs.vfs.nodes import Nodes
 from bitcasafs.writing.change import Number
@@ -90,7 +90,7 @@ class Listings:
             await flight.landed.wait()
         if flight.error is None and folder in self._rows:
             return self._rows[folder]
-        if rows is not None and isinstance(flight.error, Unavailable):
+        if rows is not None and isinstance(flight.error, Unavailable | ProtocolError):
             log.info("a listing could not be renewed: %s", flight.error)
             self._away_until = self._clock() + AWAY_SECONDS
             return rows

@@ -33,6 +33,7 @@ def assert_plain(site: Site, source: Path, elsewhere: Home, name: str) -> None:
     umount(elsewhere)
 
 
+@slow_on_historical
 @pytest.mark.timeout(600)
 def test_a_thousand_oddly_named_files_are_the_same_after_a_remount(portal: Site, place: Home, other: Home) -> None:
     source, copy = place.folder / "tree", place.mountpoint / "cp"
