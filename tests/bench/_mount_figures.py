@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.bench._figures import Unit
 
 OURS, THEIRS, FLOOR = "BitcasaFS", "rclone", "floor"
-HEADINGS = (
-    "", "unit", OURS, THEIRS, FLOOR, "to rclone", "to floor",
-    "CPU s: mount", "server", "rclone mount", "rclone server", "floor",
-)  # fmt: skip
+SPEED_HEADINGS = ("", "unit", OURS, THEIRS, FLOOR, "to rclone", "to floor")
+COST_HEADINGS = ("CPU seconds", "mount", "server", "rclone mount", "rclone server", FLOOR)
+PEAK_HEADINGS = ("the mount's peak memory, MiB", OURS, THEIRS, FLOOR)
 _ABSENT = "-"
 
 
@@ -43,14 +42,22 @@ class Figure:
     def add(self, contender: str, number: int, sample: Sample) -> None:
         self.samples.setdefault(contender, {})[number] = sample
 
-    def rows(self) -> list[list[str]]:
-        """One, or two where the command returns before the portal has all; the CPU time stands in the last."""
+    def speeds(self) -> list[list[str]]:
+        """One row, or two where the command returns before the portal has all."""
         if not self.is_sent:
-            return [[self.what, *self._speeds(_returned), *self._costs()]]
+            return [[self.what, *self._speeds(_returned)]]
         return [
-            [f"{self.what}: returned", *self._speeds(_returned), *[""] * 5],
-            [f"{self.what}: on the portal", *self._speeds(_sent), *self._costs()],
+            [f"{self.what}: returned", *self._speeds(_returned)],
+            [f"{self.what}: on the portal", *self._speeds(_sent)],
         ]
+
+    def costs(self) -> list[str]:
+        """Until the portal had all."""
+        asked = (
+            (OURS, _mount_cpu), (OURS, _server_cpu), (THEIRS, _mount_cpu), (THEIRS, _server_cpu), (FLOOR, _mount_cpu),
+        )  # fmt: skip
+        found = [self._median(name, cost) for name, cost in asked]
+        return [self.what, *(_ABSENT if cost is None else f"{cost:.2f}" for cost in found)]
 
     def ratio(self, other: str, seconds: Callable[[Sample], float]) -> float | None:
         """How many times as fast as `other` ours is: the median of the rounds' ratios, for noise strikes all alike."""
@@ -62,17 +69,7 @@ class Figure:
         times = [self._median(name, seconds) for name in (OURS, THEIRS, FLOOR)]
         speeds = [None if time is None else self.count / time * self.unit.scale for time in times]
         ratios = [self.ratio(other, seconds) for other in (THEIRS, FLOOR)]
-        return [self.unit.name, *map(_number, speeds), *(_ABSENT if one is None else f"{one:.2f}" for one in ratios)]
-
-    def _costs(self) -> list[str]:
-        found = [
-            self._median(name, cost)
-            for name, cost in (
-                (OURS, _mount_cpu), (OURS, _server_cpu), (THEIRS, _mount_cpu), (THEIRS, _server_cpu),
-                (FLOOR, _mount_cpu),
-            )
-        ]  # fmt: skip
-        return [_ABSENT if cost is None else f"{cost:.2f}" for cost in found]
+        return [self.unit.name, *map(_number, speeds), *map(_ratio, ratios)]
 
     def _median(self, contender: str, what: Callable[[Sample], float]) -> float | None:
         samples = self.samples.get(contender)
@@ -109,6 +106,12 @@ def _server_cpu(sample: Sample) -> float:
     return sample.server_cpu_seconds
 
 
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return _ABSENT
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
 def _number(value: float | None) -> str:
     """Three digits that mean something."""
     if value is None:
@@ -116,7 +119,3 @@ def _number(value: float | None) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def flat(figures: Sequence[Figure]) -> list[list[str]]:
-    return [row for figure in figures for row in figure.rows()]

@@ -214,11 +214,14 @@ def _run(command: Sequence[str]) -> None:
 def report(run: Run, heading: str, *, markdown: bool) -> str:
     parts = [heading]
     for link in dict.fromkeys(link for link, _ in run.figures):
-        rows = _mount_figures.flat([figure for figure in run.figures.values() if figure.link == link])
+        figures = [figure for figure in run.figures.values() if figure.link == link]
+        speeds = [row for figure in figures for row in figure.speeds()]
         parts.append(f"### {link}" if markdown else link)
-        parts.append(_figures.table(_mount_figures.HEADINGS, rows, markdown=markdown))
-    headings = ("the mount's peak memory, MiB", _mount_figures.OURS, _mount_figures.THEIRS, _mount_figures.FLOOR)
-    parts.append(_figures.table(headings, _mount_figures.peak_rows(run.peaks), markdown=markdown))
+        parts.append(_figures.table(_mount_figures.SPEED_HEADINGS, speeds, markdown=markdown))
+        costs = [figure.costs() for figure in figures]
+        parts.append(_figures.table(_mount_figures.COST_HEADINGS, costs, markdown=markdown))
+    peaks = _mount_figures.peak_rows(run.peaks)
+    parts.append(_figures.table(_mount_figures.PEAK_HEADINGS, peaks, markdown=markdown))
     parts += [f"Failed: {failure}" for failure in run.failures]
     return "\n\n".join(parts)
 

@@ -218,7 +218,10 @@ def fill(tree: FloorTree, parent: int, source: Path) -> None:
         if path.is_dir():
             fill(tree, number, path)
         else:
-            tree.write(tree.node(number), 0, path.read_bytes())
+            node = tree.node(number)
+            with path.open("rb") as content:
+                while piece := content.read(1024 * 1024):
+                    tree.write(node, tree.size_bytes(node), piece)
 
 
 async def _until_signalled() -> None:

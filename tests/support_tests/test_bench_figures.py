@@ -14,18 +14,18 @@ def test_a_read_is_one_row_of_speeds_ratios_and_costs() -> None:
     figure = Figure("loop", "read", BYTES, 100_000_000, is_sent=False)
     for contender, seconds in ((OURS, 0.5), (THEIRS, 1.0), (FLOOR, 0.1)):
         figure.add(contender, 0, sample(seconds))
-    assert figure.rows() == [
-        ["read", "MB/s", "200", "100", "1,000", "2.00", "0.20", "1.50", "0.25", "1.50", "0.25", "1.50"]
-    ]
+    assert figure.speeds() == [["read", "MB/s", "200", "100", "1,000", "2.00", "0.20"]]
+    assert figure.costs() == ["read", "1.50", "0.25", "1.50", "0.25", "1.50"]
 
 
 def test_what_goes_to_the_portal_has_two_ends() -> None:
     figure = Figure("loop", "in", FILES, 100, is_sent=True)
     figure.add(OURS, 0, sample(1.0, 4.0))
     figure.add(THEIRS, 0, sample(2.0, 2.0))
-    returned, sent = figure.rows()
-    assert returned[:6] == ["in: returned", "files/s", "100", "50.0", "-", "2.00"]
-    assert sent[:6] == ["in: on the portal", "files/s", "25.0", "50.0", "-", "0.50"]
+    assert figure.speeds() == [
+        ["in: returned", "files/s", "100", "50.0", "-", "2.00", "-"],
+        ["in: on the portal", "files/s", "25.0", "50.0", "-", "0.50", "-"],
+    ]
 
 
 def test_a_ratio_is_the_median_of_the_rounds_that_both_finished() -> None:
