@@ -97,7 +97,7 @@ def parse(argv: Sequence[str]) -> Invocation:
     parser.add_argument("-t", dest="type", metavar="TYPE", help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
     parser.add_argument("--version", action="version", version=f"BitcasaFS {bitcasafs.__version__}")
-    told = parser.parse_args(argv)
+    told = parser.parse_intermixed_args(argv)
     if len(told.places) > 2:
         parser.error("give a mountpoint, or a portal and a mountpoint")
     *portal, mountpoint = told.places

@@ -47,6 +47,14 @@ def test_a_portal_has_a_user_and_the_password_of_a_command(place: Home) -> None:
     assert config.source == "https://portal.example.org"
 
 
+def test_options_may_stand_between_the_portal_and_the_mountpoint(place: Home) -> None:
+    options = ["-o", "user=ann,password_command=echo secret"]
+    argv = ["https://portal.example", *options, "--foreground", str(place.mountpoint)]
+    config = configure(parse(argv), place.environment)
+    assert config.portal is not None
+    assert (config.portal.user, config.mountpoint) == ("ann", place.mountpoint)
+
+
 def test_a_portal_without_https_must_be_allowed_before_a_password_is_asked_for(place: Home) -> None:
     argv = ["http://portal.example.org", str(place.mountpoint), "-o", "user=me,password_command=touch asked; echo x"]
     refused = place.run("mount", *argv)
