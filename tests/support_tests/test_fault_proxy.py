@@ -34,6 +34,7 @@ from tests.support.peers import rclone_webdav
 from tests.support.processes import free_port
 from tests.support.request_log import Ending
 from tests.support_tests.upstreams import Upstream, pattern
+from tests.support_tests.waiting import when_open
 
 MEBIBYTE = 1024 * 1024
 
@@ -370,7 +371,7 @@ def test_in_a_thread_it_is_driven_synchronously(tmp_path: Path) -> None:
             with pytest.raises(httpx.ConnectError):
                 client.get("/a")
             proxy.open()
-            assert client.get("/a").content == b"hello"
+            assert when_open(client, "/a").content == b"hello"
             proxy.script = Script([Rule(Stall())])
             with pytest.raises(httpx.ReadTimeout):
                 client.get("/a", timeout=0.1)

@@ -18,6 +18,7 @@ from tests.support.link_process import LinkProcess
 from tests.support.peers import rclone_webdav
 from tests.support.processes import free_port, usage_of
 from tests.support_tests.upstreams import Upstream, pattern
+from tests.support_tests.waiting import when_open
 
 FAR = LinkProfile("far", one_way_delay_ms=25)
 
@@ -142,7 +143,7 @@ def test_in_a_process_of_its_own_it_is_driven_synchronously(tmp_path: Path) -> N
             with pytest.raises(httpx.TransportError):
                 client.get("/file")
             link.restore()
-            assert client.get("/file").status_code == 200
+            assert when_open(client, "/file").status_code == 200
         counted = link.statistics()
         assert counted.connections == 2
         assert counted.down.delivered_bytes > 900_000
