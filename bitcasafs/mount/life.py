@@ -88,7 +88,7 @@ class Life:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._limit, scope)
-                await self._parts.core.scheduler.drained()
+                await self._parts.core.deliveries.drained()
                 nursery.cancel_scope.cancel()
         left = self._parts.outbox.statistics().pending
         if left:
@@ -103,7 +103,7 @@ class Life:
     # --- for the control service ----------------------------------------------------------------------------------
 
     async def drained(self, until: int) -> None:
-        await self._parts.core.scheduler.drained(until)
+        await self._parts.core.deliveries.drained(until)
 
     async def ended(self) -> None:
         await self._ended.wait()
@@ -129,7 +129,8 @@ class Life:
             pending=outbox.pending,
             pending_bytes=outbox.pending_bytes,
             sending=tuple(
-                UploadStatus(parts.core.nodes.path(one.node), one.sent_bytes, one.size_bytes) for one in sending.sending
+                UploadStatus(parts.core.overlay.path(one.node), one.sent_bytes, one.size_bytes)
+                for one in sending.sending
             ),
             problem_count=outbox.problems,
             problems=self._problems() if outbox.problems else (),

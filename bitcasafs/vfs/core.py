@@ -14,6 +14,7 @@ from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import View
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.scheduler import Scheduler
 
@@ -29,6 +30,7 @@ class Core:
     handles: Handles
     contents: Contents
     outbox: Outbox
+    deliveries: Deliveries
     scheduler: Scheduler
     make_reader: Callable[[ContentRef], Reader]
     now_ns: Callable[[], int]

@@ -26,6 +26,7 @@ class Index:
         """READY: contents, and others."""
         self._by_node: dict[Number, list[int]] = {}
         self._by_named: dict[Number, list[int]] = {}
+        self._by_over: dict[Number, list[int]] = {}
         self._by_place: dict[Number, dict[str, list[int]]] = {}
 
     # --- finding --------------------------------------------------------------------------------------------------
@@ -35,6 +36,9 @@ class Index:
 
     def naming(self, node: Number) -> Iterator[Record]:
         return (self.records[number] for number in self._by_named.get(node, ()))
+
+    def taking(self, node: Number) -> list[Record]:
+        return [self.records[number] for number in self._by_over.get(node, ())]
 
     def at_place(self, folder: Number, name: str) -> list[Record]:
         return [self.records[number] for number in self._by_place.get(folder, {}).get(name, ())]
@@ -74,6 +78,8 @@ class Index:
         insort(self._by_node.setdefault(record.change.node, []), record.id)
         for number in record.named:
             insort(self._by_named.setdefault(number, []), record.id)
+        if record.change.fields.over_node is not None:
+            insort(self._by_over.setdefault(record.change.fields.over_node, []), record.id)
         for folder, name in record.places:
             insort(self._by_place.setdefault(folder, {}).setdefault(name, []), record.id)
 
@@ -81,6 +87,8 @@ class Index:
         _take_out(self._by_node, record.change.node, record.id)
         for number in record.named:
             _take_out(self._by_named, number, record.id)
+        if record.change.fields.over_node is not None:
+            _take_out(self._by_over, record.change.fields.over_node, record.id)
         for folder, name in record.places:
             names = self._by_place[folder]
             _take_out(names, name, record.id)

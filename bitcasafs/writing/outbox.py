@@ -64,7 +64,10 @@ class Outbox:
         self._boot_id = boot_id
         self._index = Index()
         self._remembered: dict[Number, KnownNode] = {}
+        self.urgent: set[int] = set()
+        """Changes that somebody waits for (see `deliveries`): what is written to such content goes on in a copy."""
         self._undo: list[Callable[[], object]] | None = None
+        self._after: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], None]] = []
         self._once: list[Callable[[], None]] = []
         with contextlib.ExitStack() as undone:
@@ -104,6 +107,16 @@ class Outbox:
         """Unsent changes that name the node as one of their folders or as what they replace, oldest first."""
         return self._index.naming(node)
 
+    def taking(self, node: Number) -> list[Record]:
+        """Unsent changes that replace the node, or exchange its name (`Fields.over_node`), oldest first."""
+        return self._index.taking(node)
+
+    def concerns(self, node: Number) -> bool:
+        """Content of the node waits, or a change of it or of something in it that will be sent."""
+        return any(one.staged is not None or one.state is not State.PROBLEM for one in self.of_node(node)) or any(
+            one.state is not State.PROBLEM for one in self.naming(node)
+        )
+
     def at_place(self, folder: Number, name: str) -> list[Record]:
         """Unsent changes that take or give up that name, oldest first."""
         return self._index.at_place(folder, name)
@@ -117,6 +130,10 @@ class Outbox:
         return self._index.ready(contents=contents)
 
     @property
+    def ready_count(self) -> int:
+        return self._index.states[State.READY]
+
+    @property
     def newest_id(self) -> int:
         return self._newest
 
@@ -127,6 +144,10 @@ class Outbox:
     def watch_once(self, callback: Callable[[], None]) -> None:
         """Call `callback` after the next change of the list, then forget it."""
         self._once.append(callback)
+
+    def wake(self) -> None:
+        """Tell the watchers that something may go now, though the list is the same."""
+        self._tell()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -159,6 +180,18 @@ class Outbox:
         self._done(lambda: self._index.replace(before))
         return record
 
+    def move_to_end(self, record: Record) -> Record:
+        """Replace the record of that id by the same one with a new id: it is younger now than all others. NoSpace."""
+        with self.together():
+            self.remove(record.id)
+            number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
+            assert number is not None
+            record = replace(record, id=number)
+            self._index.add(record)
+            self._newest = number
+            self._done(lambda: self._index.take(number))
+        return record
+
     def seal(self, record: Record, change: Change) -> Record:
         """Fix a generation of content: what flush and fsync promise. A new key: another content is another request."""
         return self.update(
@@ -177,16 +210,19 @@ class Outbox:
         """The change is on the portal, or was taken back before it was sent. NoSpace."""
         self._execute("DELETE FROM changes WHERE id = ?", (number,))
         record = self._index.take(number)
+        self.urgent.discard(number)
         self._done(lambda: self._index.add(record))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is changed inside is durable together: after a kill all of it is there, or none. When the block raises
-        none of it has happened. Nothing inside may wait; blocks do not nest.
+        none of it has happened. Nothing inside may wait; a block inside another belongs to that.
         """
-        assert self._undo is None
+        if self._undo is not None:
+            yield
+            return
         self._execute("BEGIN IMMEDIATE")
-        self._undo = []
+        self._undo, after = [], self._after
         try:
             yield
             self._execute("COMMIT")
@@ -194,12 +230,24 @@ class Outbox:
             for undo in reversed(self._undo):
                 undo()
             self._remembered.clear()
+            after.clear()
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
         finally:
-            self._undo = None
+            self._undo, self._after = None, []
             self._tell()
+        for callback in after:
+            callback()
+
+    def afterwards(self, callback: Callable[[], object]) -> None:
+        """Call it when the present `together` is durable, or now where there is none: what cannot be undone (a file is
+        removed) must wait for that.
+        """
+        if self._undo is None:
+            callback()
+        else:
+            self._after.append(callback)
 
     # --- nodes that changes name ----------------------------------------------------------------------------------
 

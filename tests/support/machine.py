@@ -111,7 +111,7 @@ class Machine:
         return found
 
     async def drained(self) -> None:
-        await self.fs.scheduler.drained()
+        await self.fs.deliveries.drained()
 
 
 @asynccontextmanager
@@ -122,6 +122,8 @@ async def machine(
     sending: bool = True,
     ttl_seconds: float = 10.0,
     uploads: int = 4,
+    settle_seconds: float = 1.0,
+    host: str = "this machine",
     blocks: Blocks | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
@@ -133,7 +135,9 @@ async def machine(
     contents = Contents(outbox, staging)
     ledger = Ledger(state / "nodes.sqlite3")
     recovered = recover(outbox, staging)
-    settings = Settings(Owner(1000, 1000), ttl_seconds=ttl_seconds, uploads=uploads)
+    settings = Settings(
+        Owner(1000, 1000), ttl_seconds=ttl_seconds, uploads=uploads, settle_seconds=settle_seconds, host=host
+    )
     clock = [1_700_000_000_000_000_000]
 
     def now_ns() -> int:
