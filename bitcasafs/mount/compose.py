@@ -185,4 +185,6 @@ def _settings(config: MountConfig) -> Settings:
         timeout_seconds=config.timeout_seconds,
         uploads=config.uploads,
         disk=config.drive if config.portal is None else None,
+        staged=config.staged,
+        keep_free_bytes=config.keep_free_bytes,
     )

@@ -16,6 +16,7 @@ from bitcasafs.vfs.view import View
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.scheduler import Scheduler
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +31,6 @@ class Core:
     contents: Contents
     outbox: Outbox
     scheduler: Scheduler
+    space: Space
     make_reader: Callable[[ContentRef], Reader]
     now_ns: Callable[[], int]

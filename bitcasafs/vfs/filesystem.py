@@ -29,8 +29,10 @@ from bitcasafs.vfs.view import Owner, View
 from bitcasafs.writing.change import State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.outbox import Outbox
+from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.scheduler import Scheduler
 from bitcasafs.writing.sender import Sender
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Settings:
     uploads: int = 4
     disk: Path | None = None
     """A folder of the disk that holds the drive, when it is this machine's."""
+    staged: Path | None = None
+    """The folder of which the disk must not become full; None: nobody looks."""
+    keep_free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ def build(
         contents=contents,
         outbox=outbox,
         scheduler=scheduler,
+        space=Space(settings.staged, settings.keep_free_bytes, Rate(lambda: _moved_bytes(scheduler))),
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
@@ -121,3 +127,9 @@ def build(
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
     return FileSystem(names, files, Folders(core), attributes, nodes, scheduler, outbox)
+
+
+def _moved_bytes(scheduler: Scheduler) -> int:
+    """What has reached the portal, with what is on its way."""
+    told = scheduler.statistics()
+    return told.sent_bytes + sum(one.sent_bytes for one in told.sending)
