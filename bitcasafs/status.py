@@ -50,8 +50,9 @@ class Status:
     """`pending` counts the changes that are still to be sent, those on their way included. `problem_count` more stay
     besides, of which `problems` describes the first.
 
-    `mounted` is False once the kernel has let go and the process goes on sending. `newest_change`: the id of the latest
-    change, a moment to wait for. `kernel_faults`: requests answered EIO for a fault of ours.
+    `mounted` is False once the kernel has let go and the process goes on sending, for `linger_seconds` at most (None:
+    until all is sent). `newest_change`: the id of the latest change, a moment to wait for. `kernel_faults`: requests
+    answered EIO for a fault of ours.
     """
 
     pid: int
@@ -61,6 +62,7 @@ class Status:
     mounted: bool = True
     uptime_seconds: float = 0.0
     timeout_seconds: float = 15.0
+    linger_seconds: float | None = None
     staging: str = ""
     pending: int = 0
     pending_bytes: int = 0

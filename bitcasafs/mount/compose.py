@@ -187,4 +187,6 @@ def _settings(config: MountConfig) -> Settings:
         uploads=config.uploads,
         host=socket.gethostname(),
         disk=config.drive if config.portal is None else None,
+        staged=config.staged,
+        keep_free_bytes=config.keep_free_bytes,
     )

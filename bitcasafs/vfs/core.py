@@ -17,6 +17,7 @@ from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.scheduler import Scheduler
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +33,6 @@ class Core:
     outbox: Outbox
     deliveries: Deliveries
     scheduler: Scheduler
+    space: Space
     make_reader: Callable[[ContentRef], Reader]
     now_ns: Callable[[], int]

@@ -34,8 +34,10 @@ from bitcasafs.writing.change import State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
+from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.scheduler import Scheduler
 from bitcasafs.writing.sender import Sender
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Settings:
     """Names conflict copies."""
     disk: Path | None = None
     """A folder of the disk that holds the drive, when it is this machine's."""
+    staged: Path | None = None
+    """The folder of which the disk must not become full; None: nobody looks."""
+    keep_free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ def build(
         outbox=outbox,
         deliveries=deliveries,
         scheduler=scheduler,
+        space=Space(settings.staged, settings.keep_free_bytes, Rate(lambda: _moved_bytes(scheduler))),
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
@@ -154,3 +160,9 @@ def build(
 def _day(wall_ns: int) -> date:
     """Where the user is."""
     return datetime.fromtimestamp(wall_ns / 1e9, UTC).astimezone().date()
+
+
+def _moved_bytes(scheduler: Scheduler) -> int:
+    """What has reached the portal, with what is on its way."""
+    told = scheduler.statistics()
+    return told.sent_bytes + sum(one.sent_bytes for one in told.sending)
