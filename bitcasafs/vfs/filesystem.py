@@ -22,6 +22,7 @@ from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.names import Names
 from bitcasafs.vfs.nodes import Nodes
+from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.tree import Tree
@@ -60,6 +61,7 @@ class FileSystem:
     folders: Folders
     attributes: AttributeCalls
     nodes: Nodes
+    notices: Notices
     scheduler: Scheduler
     outbox: Outbox
 
@@ -120,4 +122,4 @@ def build(
     files = Files(core)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
-    return FileSystem(names, files, Folders(core), attributes, nodes, scheduler, outbox)
+    return FileSystem(names, files, Folders(core), attributes, nodes, Notices(), scheduler, outbox)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.order import sendable, stuck
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.parcels import ParcelLimits, parcels
+from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class SchedulerStatistics:
     sent_bytes: int
     failed_attempts: int
     last_error: str | None
+    bytes_per_second: float = 0.0
 
 
 class _Waiter:
@@ -102,6 +104,7 @@ class Scheduler:
         self._not_before: dict[int, float] = {}
         self._waiters: dict[int, _Waiter] = {}
         self._progress: dict[int, int] = {}
+        self.rate = Rate()
         self._moved = 0
         self._sent_changes = self._sent_bytes = self._failed = 0
         self._last_error: str | None = None
@@ -115,6 +118,12 @@ class Scheduler:
     def wake(self) -> None:
         """Look again what may be sent: a handle was closed, a record changed."""
         self._wake.set()
+
+    def at_once(self, numbers: Iterable[int]) -> None:
+        """Forget the back-off of these changes."""
+        for number in numbers:
+            self._not_before.pop(number, None)
+        self.wake()
 
     def end_of_writers(self) -> None:
         """The kernel is gone: no handle is open any more."""
@@ -190,7 +199,10 @@ class Scheduler:
             record = self._outbox.get(number)
             if record is not None and record.change.kind is ChangeKind.CONTENT:
                 sending.append(Sending(record.change.node, done, record.change.fields.size_bytes or 0))
-        return SchedulerStatistics(tuple(sending), self._sent_changes, self._sent_bytes, self._failed, self._last_error)
+        return SchedulerStatistics(
+            tuple(sending), self._sent_changes, self._sent_bytes, self._failed, self._last_error,
+            self.rate.per_second(trio.current_time()),
+        )  # fmt: skip
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -277,6 +289,7 @@ class Scheduler:
 
     async def _attempt(self, record: Record) -> Sequence[Item | BitcasaError | None]:
         def progress(done: int) -> None:
+            self._note_bytes(record, done)
             self._progress[record.id] = done
             self._moved += 1
 
@@ -307,12 +320,19 @@ class Scheduler:
             self._contents.arrived(record, item)
         elif self._outbox.get(record.id) is not None:
             self._outbox.remove(record.id)
+        self._note_bytes(record, record.change.fields.size_bytes or 0)
         self._sent_changes += 1
         self._sent_bytes += record.change.fields.size_bytes or 0
         waiter = self._waiters.get(record.id)
         if waiter is not None:
             waiter.item = item
             waiter.done.set()
+
+    def _note_bytes(self, record: Record, done: int) -> None:
+        """So much of a content is over the link; of what shares a request that is known at its end. An upload that
+        began again reports less than before.
+        """
+        self.rate.add(max(0, done - self._progress.get(record.id, 0)), trio.current_time())
 
     def _postpone(self, record: Record, error: BitcasaError) -> None:
         current = self._outbox.get(record.id)
