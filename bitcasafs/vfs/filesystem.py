@@ -24,6 +24,7 @@ from bitcasafs.vfs.names import Names
 from bitcasafs.vfs.nodes import Nodes
 from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
+from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
@@ -62,6 +63,7 @@ class FileSystem:
     attributes: AttributeCalls
     nodes: Nodes
     notices: Notices
+    deciding: Problems
     scheduler: Scheduler
     outbox: Outbox
 
@@ -122,4 +124,5 @@ def build(
     files = Files(core)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
-    return FileSystem(names, files, Folders(core), attributes, nodes, Notices(), scheduler, outbox)
+    deciding = Problems(outbox, contents, nodes, listings, tree, path=nodes.path, at_once=scheduler.at_once)
+    return FileSystem(names, files, Folders(core), attributes, nodes, Notices(), deciding, scheduler, outbox)

@@ -146,6 +146,12 @@ class Tree:
         if attributes != Attributes() or dropped:
             self._ledger.keep(node.number, laid_over(self._ledger.kept(node.number), attributes, dropped))
 
+    def restore(self, node: Node) -> None:
+        """The change that took the node away did not come about: it is as the portal has it, once that is listed."""
+        node.unlinked = False
+        if node.parent is not None:
+            self._listings.expire(node.parent)
+
     def gone(self, node: Node) -> None:
         """No name leads to the node any more: open handles keep its pending content, else that is dropped."""
         self._contents.let_go(node.number, still_open=node.openers > 0)
