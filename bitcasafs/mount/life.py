@@ -20,7 +20,7 @@ from bitcasafs.fuse.session import unmount_lazily
 from bitcasafs.mount.compose import Parts
 from bitcasafs.mount.patience import Patience
 from bitcasafs.remote.timing import RemoteStatistics
-from bitcasafs.status import ProblemStatus, RemoteStatus, Status, UploadStatus
+from bitcasafs.status import NoticeStatus, ProblemStatus, RemoteStatus, Status, UploadStatus
 
 _log = logging.getLogger(__name__)
 
@@ -139,11 +139,18 @@ class Life:
             last_fault=guard.last_fault,
             kernel_limits_raised=None if connection is None else connection.raised,
             remote=_remote_status(parts.remote.statistics()),
+            bytes_per_second=sending.bytes_per_second,
+            oldest_seconds=None,
+            notices=self._notices(),
         )
 
     def _problems(self) -> tuple[ProblemStatus, ...]:
         found = zip(range(_SHOWN_PROBLEMS), self._parts.core.problems(), strict=False)
-        return tuple(ProblemStatus(problem.path, problem.reason) for _, problem in found)
+        return tuple(ProblemStatus(problem.path, problem.reason, problem.id) for _, problem in found)
+
+    def _notices(self) -> tuple[NoticeStatus, ...]:
+        now = trio.current_time()
+        return tuple(NoticeStatus(one.path, one.text, now - one.at) for one in self._parts.core.notices.list())
 
 
 def _remote_status(statistics: RemoteStatistics) -> RemoteStatus:

@@ -27,6 +27,7 @@ from bitcasafs.vfs.names import Names
 from bitcasafs.vfs.nodes import Nodes
 from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
+from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
@@ -34,7 +35,6 @@ from bitcasafs.writing.change import State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
-from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.scheduler import Scheduler
 from bitcasafs.writing.sender import Sender
 from bitcasafs.writing.space import Space
@@ -76,6 +76,7 @@ class FileSystem:
     overlay: Overlay
     notices: Notices
     deliveries: Deliveries
+    deciding: Problems
     scheduler: Scheduler
     outbox: Outbox
 
@@ -147,22 +148,19 @@ def build(
         outbox=outbox,
         deliveries=deliveries,
         scheduler=scheduler,
-        space=Space(settings.staged, settings.keep_free_bytes, Rate(lambda: _moved_bytes(scheduler))),
+        space=Space(settings.staged, settings.keep_free_bytes, lambda: scheduler.rate.per_second(trio.current_time())),
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
     files = Files(core)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
-    return FileSystem(names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, scheduler, outbox)
+    deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
+    return FileSystem(
+        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler, outbox
+    )
 
 
 def _day(wall_ns: int) -> date:
     """Where the user is."""
     return datetime.fromtimestamp(wall_ns / 1e9, UTC).astimezone().date()
-
-
-def _moved_bytes(scheduler: Scheduler) -> int:
-    """What has reached the portal, with what is on its way."""
-    told = scheduler.statistics()
-    return told.sent_bytes + sum(one.sent_bytes for one in told.sending)

@@ -168,9 +168,9 @@ class Listings:
                 rows.setdefault(name, number)
 
     def _stays(self, number: Number, folder: Number, name: str) -> bool:
-        """Another machine deleted the node, or moved it to a folder that will tell; or a change of ours on a portal that
-        cannot overwrite has taken it away for a moment. Of a node with unsent changes those decide, and until then it
-        is seen where it was.
+        """Another machine deleted the node, or moved it to a folder that will tell; or a change of ours on a portal
+        that cannot overwrite has taken it away for a moment. Of a node with unsent changes those decide, and until then
+        it is seen where it was.
         """
         node = self._nodes.get(number)
         if node is None or node.superseded or (node.parent, node.name) != (folder, name):

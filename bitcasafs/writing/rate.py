@@ -1,33 +1,44 @@
-"""How fast a count has grown of late: bytes that reach the portal.
+"""How fast bytes leave for the portal: over the last seconds, as one number. Pure: who uses it gives the time.
 
-Who uses: `space`, to slow writers towards it. Looks at the count only when it is asked.
+Who uses: the scheduler feeds it with what an upload reports; status shows it, and the space policy slows writers to it.
+Bounded: what comes within a tenth of a second is kept as one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
-import trio
-
-WINDOW_SECONDS = 10.0
-"""Files are counted in pieces and small ones in batches: a shorter window would call the time between two "nothing"."""
-STEP_SECONDS = 0.5
+WINDOW_SECONDS = 5.0
+"""Long enough for the steps in which an upload reports (each some 100 KiB to 1 MiB), short enough for a person."""
+_STEP_SECONDS = 0.1
+_LEAST_SECONDS = 0.5
+"""What arrives in the first moment of a transfer went into buffers of this machine: it is not taken for its rate."""
 
 
 class Rate:
-    """`count` may fall back, as it does when a sending begins again; that is no growth."""
+    def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
+        self._window_seconds = window_seconds
+        self._steps: deque[tuple[float, int]] = deque()
+        self._began = 0.0
+        """When bytes came after a silence of a whole window."""
 
-    def __init__(self, count: Callable[[], int]) -> None:
-        self._count = count
-        self._seen: deque[tuple[float, int]] = deque()
+    def add(self, count: int, now: float) -> None:
+        """`count` bytes more are on their way since the last call. `now` never goes back; seconds of any clock."""
+        self._forget_before(now - self._window_seconds)
+        if not self._steps:
+            self._began = now
+        if self._steps and now - self._steps[-1][0] < _STEP_SECONDS:
+            start, before = self._steps.pop()
+            self._steps.append((start, before + count))
+        else:
+            self._steps.append((now, count))
 
-    def __call__(self) -> float:
-        """Units a second over the last ten seconds, or since it was asked first in them; 0.0 at the first time."""
-        now, count = trio.current_time(), self._count()
-        while self._seen and self._seen[0][0] < now - WINDOW_SECONDS:
-            self._seen.popleft()
-        if not self._seen or now - self._seen[-1][0] >= STEP_SECONDS:
-            self._seen.append((now, count))
-        since, before = self._seen[0]
-        return max(0, count - before) / max(now - since, STEP_SECONDS)
+    def per_second(self, now: float) -> float:
+        """Bytes per second over the window, or since the transfer began; 0 when nothing has moved for a window."""
+        self._forget_before(now - self._window_seconds)
+        seconds = min(self._window_seconds, max(_LEAST_SECONDS, now - self._began))
+        return sum(count for _, count in self._steps) / seconds
+
+    def _forget_before(self, moment: float) -> None:
+        while self._steps and self._steps[0][0] <= moment:
+            self._steps.popleft()

@@ -30,6 +30,7 @@ from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.order import sendable
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.parcels import ParcelLimits, parcels
+from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.sender import Sender
 from bitcasafs.writing.settle import RECENT_SECONDS, Waiting, settles
 
@@ -101,6 +102,7 @@ class SchedulerStatistics:
     sent_bytes: int
     failed_attempts: int
     last_error: str | None
+    bytes_per_second: float = 0.0
 
 
 Outcome = Item | BitcasaError | None
@@ -131,6 +133,7 @@ class Scheduler:
         self._settling: dict[int, Waiting] = {}
         self._sent_lately: TTLCache[Number, bool] = TTLCache(1 << 14, RECENT_SECONDS, timer=trio.current_time)
         self._progress: dict[int, int] = {}
+        self.rate = Rate()
         self._sent_changes = self._sent_bytes = self._failed = 0
         self._last_error: str | None = None
         self._uploading = self._naming = 0
@@ -157,7 +160,10 @@ class Scheduler:
             record = self._outbox.get(number)
             if record is not None and record.change.kind is ChangeKind.CONTENT:
                 sending.append(Sending(record.change.node, done, record.change.fields.size_bytes or 0))
-        return SchedulerStatistics(tuple(sending), self._sent_changes, self._sent_bytes, self._failed, self._last_error)
+        return SchedulerStatistics(
+            tuple(sending), self._sent_changes, self._sent_bytes, self._failed, self._last_error,
+            self.rate.per_second(trio.current_time()),
+        )  # fmt: skip
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -307,6 +313,7 @@ class Scheduler:
 
     async def _attempt(self, record: Record) -> Sequence[Outcome]:
         def progress(done: int) -> None:
+            self._note_bytes(record, done)
             self._progress[record.id] = done
             self._deliveries.note_progress()
 
@@ -338,9 +345,16 @@ class Scheduler:
             self._sent_lately[record.change.node] = True
         elif self._outbox.get(record.id) is not None:
             self._outbox.remove(record.id)
+        self._note_bytes(record, record.change.fields.size_bytes or 0)
         self._sent_changes += 1
         self._sent_bytes += record.change.fields.size_bytes or 0
         self._deliveries.arrived(record, item)
+
+    def _note_bytes(self, record: Record, done: int) -> None:
+        """So much of a content is over the link; of what shares a request that is known at its end. An upload that
+        began again reports less than before.
+        """
+        self.rate.add(max(0, done - self._progress.get(record.id, 0)), trio.current_time())
 
     def _postpone(self, record: Record, error: BitcasaError) -> None:
         current = self._outbox.get(record.id)

@@ -1,67 +1,53 @@
-"""How fast a count grows, in virtual time."""
+"""How fast bytes leave: one number over the last seconds."""
 
 from __future__ import annotations
 
 import pytest
-import trio
-import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bitcasafs.writing.rate import STEP_SECONDS, WINDOW_SECONDS, Rate
+from bitcasafs.writing.rate import Rate
 
-
-class Count:
-    value = 0
-
-    def __call__(self) -> int:
-        return self.value
+MIB = 1 << 20
 
 
-async def test_what_moves_evenly_has_its_own_speed(autojump_clock: trio.testing.MockClock) -> None:
-    count = Count()
-    rate = Rate(count)
-    assert rate() == 0.0
-    for _ in range(100):
-        await trio.sleep(1)
-        count.value += 1000
-        assert rate() == pytest.approx(1000)
+def test_without_bytes_nothing_moves() -> None:
+    assert Rate().per_second(12.0) == 0
 
 
-async def test_what_has_stopped_is_forgotten_after_the_window(autojump_clock: trio.testing.MockClock) -> None:
-    count = Count()
-    rate = Rate(count)
-    rate()
-    count.value = 5000
-    await trio.sleep(1)
-    assert rate() == pytest.approx(5000)
-    await trio.sleep(WINDOW_SECONDS - 2)
-    assert 0 < rate() < 1000
-    await trio.sleep(WINDOW_SECONDS + 1)
-    assert rate() == 0.0
+def test_a_steady_transfer_is_told_as_what_it_is() -> None:
+    rate = Rate()
+    for step in range(1, 101):
+        rate.add(MIB // 10, step / 10)
+    assert rate.per_second(10.0) == pytest.approx(MIB, rel=0.03)
 
 
-async def test_a_sending_that_begins_again_is_no_speed(autojump_clock: trio.testing.MockClock) -> None:
-    count = Count()
-    count.value = 5000
-    rate = Rate(count)
-    rate()
-    count.value = 0
-    await trio.sleep(1)
-    assert rate() == 0.0
+def test_a_transfer_that_has_just_begun_is_measured_from_its_beginning() -> None:
+    rate = Rate()
+    for step in range(11):
+        rate.add(MIB // 10, 100 + step / 10)
+    assert rate.per_second(101.0) == pytest.approx(MIB, rel=0.15)
 
 
-async def test_what_moved_in_no_time_is_not_infinitely_fast(autojump_clock: trio.testing.MockClock) -> None:
-    count = Count()
-    rate = Rate(count)
-    rate()
-    count.value = 100
-    assert rate() == pytest.approx(100 / STEP_SECONDS)
+def test_the_first_bytes_alone_are_no_rate() -> None:
+    rate = Rate()
+    rate.add(MIB, 7.0)
+    assert rate.per_second(7.0) == 2 * MIB
 
 
-async def test_it_may_be_asked_as_often_as_one_likes(autojump_clock: trio.testing.MockClock) -> None:
-    count = Count()
-    rate = Rate(count)
-    for _ in range(3000):
-        count.value += 10
-        await trio.sleep(0.01)
-        told = rate()
-    assert told == pytest.approx(1000, rel=0.01)
+def test_what_ended_is_forgotten_within_the_window_and_begins_anew() -> None:
+    rate = Rate()
+    rate.add(10 * MIB, 1.0)
+    assert rate.per_second(3.0) > rate.per_second(5.0) > 0
+    assert rate.per_second(6.0) == 0
+    rate.add(MIB, 20.0)
+    assert rate.per_second(21.0) == MIB
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 30), st.floats(0, 3)), max_size=100))
+def test_it_is_never_more_than_all_that_was_sent_in_half_a_second(added: list[tuple[int, float]]) -> None:
+    rate, now = Rate(), 0.0
+    for count, seconds in added:
+        now += seconds
+        rate.add(count, now)
+        assert 0 <= rate.per_second(now) <= 2 * sum(one for one, _ in added)
