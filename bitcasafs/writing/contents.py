@@ -265,13 +265,15 @@ class Contents:
 def base_of(record: Record) -> ContentRef | None:
     """What the holes of a record are filled from."""
     fields = record.change.fields
-    return None if fields.base_id is None else ContentRef(fields.base_id, fields.base_bytes, record.change.base)
+    if fields.base_id is None:
+        return None
+    return ContentRef(fields.base_id, fields.base_bytes, fields.base_version or record.change.base)
 
 
 def _rebased(record: Record, item: Item) -> Record:
     """Content that was copied from what arrived as `item`: it replaces that, and its holes are the same there."""
     fields = replace(record.change.fields, parent=None, name=None, over=None, replacing=None)
     if fields.base_id is not None and item.id is not None:
-        fields = replace(fields, base_id=item.id, base_bytes=item.size_bytes)
+        fields = replace(fields, base_id=item.id, base_bytes=item.size_bytes, base_version=None)
     version = item.version or (Version(item.id) if item.id is not None else None)
     return replace(record, change=replace(record.change, base=version, fields=fields))
