@@ -100,7 +100,8 @@ class Record:
     """A change in the outbox. `id` orders; `generation` counts seals (0: never); `key` makes repeating safe.
 
     `unsure`: it was sent and no answer came, so it may be on the portal: it is repeated as it is, with its key, before
-    anything else may become of it.
+    anything else may become of it. `made_ns`: when the change was first made, whatever was sealed since (ns since the
+    epoch by this machine's clock; 0: not known).
     """
 
     id: int
@@ -114,6 +115,7 @@ class Record:
     attempts: int = 0
     reason: str | None = None
     unsure: bool = False
+    made_ns: int = 0
 
     def moved(self, state: State, **changes: Any) -> Record:
         """The same record in another state. RuntimeError when the table does not allow it."""

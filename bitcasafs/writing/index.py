@@ -14,6 +14,7 @@ from typing import TypeVar
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
 
 K = TypeVar("K")
+T = TypeVar("T", int, tuple[int, int])
 
 
 class Index:
@@ -22,6 +23,10 @@ class Index:
         self.states: Counter[State] = Counter()
         self.waiting_bytes = 0
         """Content of all that is no problem."""
+        self.unsynced: set[int] = set()
+        """Sealed content that a power cut could take."""
+        self._made: list[tuple[int, int]] = []
+        """When each was made that is no problem, where that is known, and its id."""
         self._ready: dict[bool, list[int]] = {True: [], False: []}
         """READY: contents, and others."""
         self._by_node: dict[Number, list[int]] = {}
@@ -45,6 +50,11 @@ class Index:
 
     def names_in(self, folder: Number) -> list[str]:
         return list(self._by_place.get(folder, ()))
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest change was made that is no problem."""
+        return self._made[0][0] if self._made else None
 
     def ready(self, *, contents: bool) -> Iterator[Record]:
         return (self.records[number] for number in self._ready[contents])
@@ -100,12 +110,19 @@ class Index:
         self.states[record.state] += one
         if record.state is not State.PROBLEM:
             self.waiting_bytes += one * (record.change.fields.size_bytes or 0)
+            if record.made_ns:
+                _put_or_take(self._made, (record.made_ns, record.id), one)
+        if record.staged is not None and record.generation and record.state is not State.OPEN and not record.synced:
+            (self.unsynced.add if one > 0 else self.unsynced.discard)(record.id)
         if record.state is State.READY:
-            numbers = self._ready[contents]
-            if one > 0:
-                insort(numbers, record.id)
-            else:
-                del numbers[bisect_left(numbers, record.id)]
+            _put_or_take(self._ready[contents], record.id, one)
+
+
+def _put_or_take(ordered: list[T], what: T, one: int) -> None:
+    if one > 0:
+        insort(ordered, what)
+    else:
+        del ordered[bisect_left(ordered, what)]
 
 
 def _take_out(index: dict[K, list[int]], key: K, number: int) -> None:
