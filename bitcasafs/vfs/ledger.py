@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bitcasafs.values.items import Attributes, Kind
+from bitcasafs.vfs.laying import NONE
 from bitcasafs.writing.change import Number
 from bitcasafs.writing.schema import attributes_from_json, attributes_to_json, told_of_disk
 
@@ -77,7 +78,7 @@ class Ledger:
         if not listed:
             return
         highest = max(number for _, number in listed)
-        with told_of_disk(), self._transaction():
+        with told_of_disk(), self.together():
             self._database.executemany("DELETE FROM numbers WHERE number = ?", [(number,) for _, number in listed])
             self._database.executemany("INSERT OR REPLACE INTO numbers (key, number) VALUES (?, ?)", listed)
             if highest > self.highest:
@@ -87,7 +88,7 @@ class Ledger:
 
     def release(self, number: Number) -> None:
         """The node is gone, and so is what was kept of it."""
-        with told_of_disk(), self._transaction():
+        with told_of_disk(), self.together():
             self._database.execute("DELETE FROM numbers WHERE number = ?", (number,))
             if self._kept.pop(number, None) is not None:
                 self._database.execute("DELETE FROM kept WHERE number = ?", (number,))
@@ -95,7 +96,7 @@ class Ledger:
     # --- what the portal cannot keep ---
 
     def kept(self, number: Number) -> Attributes:
-        return self._kept.get(number, Attributes())
+        return self._kept.get(number, NONE)
 
     def keep(self, number: Number, attributes: Attributes) -> None:
         """Replace what is kept of the node."""
@@ -122,13 +123,17 @@ class Ledger:
         self._database.close()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
+    def together(self) -> Iterator[None]:
+        """What is changed inside is one transaction; a block inside another belongs to that."""
+        outermost = not self._database.in_transaction
+        if outermost:
+            self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._database.execute("COMMIT")
+            if outermost:
+                self._database.execute("COMMIT")
         except BaseException:
-            if self._database.in_transaction:
+            if outermost and self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
 

@@ -81,8 +81,8 @@ class Names:
             opened = await self._files.open(found, flags)
             return opened, self._given(self._nodes[found])
         node = self._nodes.make(Kind.FILE, parent, name)
-        self._tree.remember(node.number)
         with self._outbox.together():
+            self._tree.remember(node.number)
             over, over_node = self._removal.replaced_at((parent, name))
             fields = Fields(
                 parent=parent, name=name, over=over, over_node=over_node, attributes=self._new(permissions, caller)
@@ -109,8 +109,11 @@ class Names:
         if target is not None:
             attributes = replace(attributes, symlink=target)
         node = self._nodes.make(Kind.FOLDER if kind is ChangeKind.MKDIR else Kind.SYMLINK, parent, name)
-        self._tree.remember(node.number)
-        self._outbox.append(Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes)))
+        with self._outbox.together():
+            self._tree.remember(node.number)
+            self._outbox.append(
+                Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes))
+            )
         return self._given(node)
 
     def _new(self, permissions: int, caller: Caller) -> Attributes:

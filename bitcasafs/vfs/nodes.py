@@ -39,6 +39,8 @@ class Node:
     superseded: bool = False
     """Another machine wrote a new version while the file was open here: the name leads to another node now, and this
     one serves its handles to the end."""
+    noted: int = -1
+    """A folder: `Nodes.moves` when the outbox last noted how it is found again."""
     pages_valid: bool = True
     """What the kernel keeps of the content, if anything, is of this version."""
     modified_ns: int | None = None
@@ -73,6 +75,8 @@ class Nodes:
     _by_number: dict[Number, Node] = field(default_factory=dict)
     _by_key: dict[str, Number] = field(default_factory=dict)
     _last: Number = ROOT
+    moves: int = 0
+    """Counts what changes where known folders are: rare, so whoever notes that need not look at each every time."""
 
     def seed(self, root: Item, known: Iterable[KnownNode]) -> None:
         """The root, and the nodes that an earlier mount's changes name."""
@@ -134,6 +138,8 @@ class Nodes:
 
     def _refresh(self, node: Node, item: Item, parent: Number) -> None:
         self._leave(node)
+        if node.kind is Kind.FOLDER and (node.parent, node.name) != (parent, item.name):
+            self.moves += 1
         if not node.has_content_of(item):
             node.pages_valid = False
             kept = self._ledger.kept(node.number)
@@ -153,6 +159,8 @@ class Nodes:
         replaced = self._by_number.get(other) if other is not None and other != node.number else None
         if replaced is not None:
             self.gone(replaced)
+        if node.kind is Kind.FOLDER:
+            self.moves += 1
         node.item, node.parent, node.name = item, parent, item.name
         self._bind(node)
         self._ledger.bind([(key, node.number)])
@@ -171,6 +179,7 @@ class Nodes:
         self._leave(node)
         if node.item is not None:
             self._ledger.release(node.number)
+        self.moves += 1
         node.item = None
 
     def forget(self, number: Number, count: int) -> None:

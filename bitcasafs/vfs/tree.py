@@ -8,10 +8,12 @@ back in time.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
+from functools import partial
 
 from bitcasafs.errors import BitcasaError, Unavailable
 from bitcasafs.remote.interface import Remote
-from bitcasafs.values.items import Attributes, Item
+from bitcasafs.values.items import Attributes, Item, Kind
 from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
@@ -44,15 +46,17 @@ class Tree:
 
     def remember(self, *numbers: Number | None) -> None:
         """Keep nodes, and the folders that lead to them, for a mount that finds their changes unsent."""
-        seen: set[Number] = set()
         for number in numbers:
-            while number is not None and number not in seen:
-                seen.add(number)
+            while number is not None:
                 node = self._nodes[number]
-                address = self._nodes.address(number)
+                if node.noted == self._nodes.moves:  # and so are the folders above it
+                    break
+                address = None if node.item is None else self._nodes.address(number)
                 identity = node.item.node if node.item is not None else None
                 path = None if address is None else address.path
                 self._outbox.remember(KnownNode(number, identity, node.parent, node.name, path, node.kind))
+                if node.kind is Kind.FOLDER:
+                    self._outbox.afterwards(partial(_note, node, self._nodes.moves))
                 number = node.parent
 
     async def carry_out(self, deliveries: Deliveries, change: Change) -> Item | None:
@@ -72,6 +76,9 @@ class Tree:
             raise
 
     # --- Witness ---
+
+    def together(self) -> AbstractContextManager[None]:
+        return self._ledger.together()
 
     def held_open(self, node: Number) -> bool:
         try:
@@ -202,6 +209,10 @@ class Tree:
             self.restore(replaced)
         if node.openers:
             node.problem = error
+
+
+def _note(node: Node, moves: int) -> None:
+    node.noted = moves
 
 
 def _doom(node: Node) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bitcasafs.values.items import Attributes, Kind
 from bitcasafs.vfs.entry import Entry
-from bitcasafs.vfs.laying import laid_over
+from bitcasafs.vfs.laying import NONE, laid_over
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.nodes import ROOT, Node
@@ -45,7 +45,7 @@ class View:
 
     def attributes(self, node: Node) -> Attributes:
         """Those that the portal keeps, and the pending changes of them."""
-        found = laid_over(node.item.attributes, self._ledger.kept(node.number)) if node.item else Attributes()
+        found = laid_over(node.item.attributes, self._ledger.kept(node.number)) if node.item else NONE
         for record in self._outbox.of_node(node.number):
             if record.change.kind not in (ChangeKind.MOVE, ChangeKind.DELETE):
                 found = laid_over(found, record.change.fields.attributes, record.change.fields.dropped)

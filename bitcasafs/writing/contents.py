@@ -179,9 +179,10 @@ class Contents:
     def change_fields(self, record: Record, fields: Fields) -> Record:
         """Attributes, or what the change replaces, became others: another request, so another key. Of quiet ones."""
         assert record.quiet
-        return self._outbox.update(
-            replace(record, change=replace(record.change, fields=fields), key=new_key(), attempts=0)
-        )
+        changed = replace(record, change=replace(record.change, fields=fields))
+        if record.state is State.OPEN and not record.generation:
+            return self._outbox.hold(changed)
+        return self._outbox.update(replace(changed, key=new_key(), attempts=0))
 
     def retarget(
         self, record: Record, spot: tuple[Number, str], over: Version | None, over_node: Number | None

@@ -78,6 +78,8 @@ class Outbox:
         self._remembered: dict[Number, KnownNode] = {}
         self.urgent: set[int] = set()
         """Changes that somebody waits for (see `deliveries`): what is written to such content goes on in a copy."""
+        self.touches = 0
+        """How often a change was made or sealed; what the portal's answers do to the list does not count."""
         self._undo: list[Callable[[], object]] | None = None
         self._after: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], None]] = []
@@ -142,6 +144,11 @@ class Outbox:
         return self._index.ready(contents=contents)
 
     @property
+    def oldest_id(self) -> int:
+        """Of all that wait; more than any id when nothing does."""
+        return next(iter(self._index.records), 1 << 63)
+
+    @property
     def ready_count(self) -> int:
         return self._index.states[State.READY]
 
@@ -170,6 +177,7 @@ class Outbox:
 
     def append(self, change: Change, *, state: State = State.READY, staged: str | None = None) -> Record:
         """Add a change; durable against kill -9 on return. NoSpace."""
+        self.touches += 1
         record = Record(
             id=0,
             change=change,
@@ -210,8 +218,18 @@ class Outbox:
             self._done(lambda: self._index.take(number))
         return record
 
+    def hold(self, record: Record) -> Record:
+        """Replace the record of that id in memory alone: of content that was never sealed nothing is promised, and the
+        seal writes all of it. A commit less for each attribute that `cp -a` sets.
+        """
+        before = self._index.records[record.id]
+        self._index.replace(record)
+        self._done(lambda: self._index.replace(before))
+        return record
+
     def seal(self, record: Record, change: Change) -> Record:
         """Fix a generation of content: what flush and fsync promise. A new key: another content is another request."""
+        self.touches += 1
         return self.update(
             replace(
                 record.moved(State.READY),

@@ -41,7 +41,7 @@ def _packed(contents: Iterable[Record], limits: ParcelLimits) -> list[tuple[Reco
     filled = 0
     for record in contents:
         size = record.change.fields.size_bytes or 0
-        if not _may_share(record, limits):
+        if not may_share(record, limits):
             packed.append([record])
             continue
         if filling is None or len(filling) >= limits.records or filled + size > limits.total_bytes:
@@ -52,7 +52,7 @@ def _packed(contents: Iterable[Record], limits: ParcelLimits) -> list[tuple[Reco
     return [tuple(parcel) for parcel in packed]
 
 
-def _may_share(record: Record, limits: ParcelLimits) -> bool:
+def may_share(record: Record, limits: ParcelLimits) -> bool:
     """Small and whole here; what may have arrived already is asked for again exactly as it was sent."""
     fields = record.change.fields
     small = (fields.size_bytes or 0) <= limits.each_bytes

@@ -12,27 +12,24 @@ from __future__ import annotations
 
 import enum
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
-from cachetools import TTLCache
 
 from bitcasafs.backoff import Backoff
 from bitcasafs.errors import BitcasaError, NoSpace, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
+from bitcasafs.writing.choosing import Choosing
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
-from bitcasafs.writing.order import sendable
 from bitcasafs.writing.outbox import Outbox
-from bitcasafs.writing.parcels import ParcelLimits, parcels
 from bitcasafs.writing.rate import Rate
 from bitcasafs.writing.sender import Sender
-from bitcasafs.writing.settle import RECENT_SECONDS, Waiting, settles
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +37,12 @@ SPACE_SECONDS = 1.0
 """How often it is looked whether a full disk under the outbox has room again."""
 LOG_BYTES = 16 << 20
 """The outbox's log is folded into its database beyond that: after 600 files of a tree that is copied (28 KB each)."""
-GATHER_SECONDS = 0.05
-"""Between the beginnings of two parcels, unless the later is full: a request costs this process a millisecond of CPU,
-which whoever is copying a tree waits for; a twentieth of a second nobody does."""
-BATCHES_AT_ONCE = 4
-"""Requests with changes of names and attributes on their way: one is answered while the next is carried out."""
-NAMES_AT_ONCE = 16
-"""The same where each change is a request: 16 at a time are worth a factor of 11 to 14 over 20 ms (measured)."""
+LOG_LOOKS = 64
+"""The length of that log is looked at once in so many looks: a stat costs more than a look."""
+STEP_RECORDS = 16
+"""So many outcomes of a parcel are settled in one step of some milliseconds; then requests are answered."""
 LOOKING_SECONDS, LOOKING_SHARE = 0.02, 8
 """A longer look (at thousands of changes that cannot go yet) is followed by a pause so many times as long."""
-PARCELS = ParcelLimits()
 
 
 class Handled(enum.Enum):
@@ -79,6 +72,10 @@ class Witness(Protocol):
         """The change is on the portal; `item` is what it made (None after a delete). The record still exists, and with
         it content of what the change took away: the witness lets go of that.
         """
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """What it records inside is one transaction of its own."""
         ...
 
     def refused(self, record: Record, error: BitcasaError) -> None:
@@ -126,32 +123,28 @@ class Scheduler:
         self._outbox, self._contents, self._deliveries, self._sender = outbox, contents, deliveries, sender
         self._witness, self._resolver = witness, resolver
         self._backoff, self._random_unit = backoff, random_unit
-        self._uploads = uploads
-        self._settle_seconds = settle_seconds
         self._wake = trio.Event()
-        self._not_before: dict[int, float] = {}
-        self._settling: dict[int, Waiting] = {}
-        self._sent_lately: TTLCache[Number, bool] = TTLCache(1 << 14, RECENT_SECONDS, timer=trio.current_time)
+        self._choosing = Choosing(
+            outbox, contents, deliveries, witness.held_open, uploads=uploads, settle_seconds=settle_seconds
+        )
         self._progress: dict[int, int] = {}
         self.rate = Rate()
         self._sent_changes = self._sent_bytes = self._failed = 0
         self._last_error: str | None = None
         self._uploading = self._naming = 0
-        self._parcel_at = -math.inf
-        self._look_at = math.inf
-        self._kernel_gone = False
-        self._log_limit = LOG_BYTES
+        self._log_limit, self._looks = LOG_BYTES, 0
         outbox.watch(self.wake)
 
     # --- from outside ---------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Look again what may be sent: a handle was closed, a record changed."""
-        self._wake.set()
+        """Look again what may be sent: a handle was closed, a record changed. In a burst of changes not for each."""
+        if self._choosing.wants_look():
+            self._wake.set()
 
     def end_of_writers(self) -> None:
         """The kernel is gone: no handle is open any more."""
-        self._kernel_gone = True
+        self._choosing.kernel_gone = True
         self.wake()
 
     def statistics(self) -> SchedulerStatistics:
@@ -173,15 +166,18 @@ class Scheduler:
             task_status.started()
             while True:
                 self._wake = trio.Event()
+                self._looks += 1
                 began = time.perf_counter()
                 try:
-                    for parcel in self._choose():
+                    for parcel in self._choosing.choose(
+                        batches=self._sender.batches, uploading=self._uploading, naming=self._naming
+                    ):
                         nursery.start_soon(self._send, self._under_way(parcel))
-                    looking_again = min([*self._not_before.values(), self._look_at])
+                    looking_again = self._choosing.next_look()
                 except BitcasaError as error:  # the disk of the outbox
                     self._last_error = str(error)
                     looking_again = trio.current_time() + SPACE_SECONDS
-                if self._outbox.log_bytes > self._log_limit:
+                if self._looks % LOG_LOOKS == 0 and self._outbox.log_bytes > self._log_limit:
                     await trio.to_thread.run_sync(self._outbox.checkpoint)
                     self._log_limit = self._outbox.log_bytes + LOG_BYTES
                 cost_seconds = time.perf_counter() - began
@@ -195,7 +191,7 @@ class Scheduler:
             sending = [record.moved(State.SENDING, attempts=record.attempts + 1) for record in parcel]
             found = [self._outbox.update(record) for record in sending]
         for record in parcel:
-            self._settling.pop(record.id, None)
+            self._choosing.began(record)
         self._count_under_way(parcel, 1)
         return found
 
@@ -205,87 +201,53 @@ class Scheduler:
         else:
             self._naming += one
 
-    def _choose(self) -> list[tuple[Record, ...]]:
-        now = trio.current_time()
-        self._look_at = math.inf
-        for number, due in list(self._not_before.items()):
-            if due <= now or number in self._deliveries.hurried:
-                del self._not_before[number]
-        self._deliveries.hurried.clear()
-        limits = PARCELS if self._sender.batches else None
-        if limits is not None and self._gathers(now, limits):
-            return []
-        uploads = max(0, self._uploads - self._uploading)
-        names = max(0, (BATCHES_AT_ONCE if limits else NAMES_AT_ONCE) - self._naming)
-        each = limits.records if limits else 1
-        chosen = sendable(
-            self._outbox.ready(contents=True),
-            self._outbox.ready(contents=False),
-            self._outbox,
-            held=lambda record: self._is_held(record, now),
-            slots=uploads * each,
-            others_slots=names * each,
-            not_yet=self._not_before.keys(),
-        )
-        if chosen:
-            self._parcel_at = now
-        return parcels(chosen, limits, uploads=uploads, names=names)
-
-    def _gathers(self, now: float, limits: ParcelLimits) -> bool:
-        """Others are about to come, to share a request with what waits."""
-        due = self._parcel_at + GATHER_SECONDS
-        oldest = next(self._outbox.ready(contents=True), None)
-        somebody_waits = self._outbox.urgent or (oldest is not None and oldest.id <= self._deliveries.urgent_up_to)
-        if due <= now or somebody_waits or self._outbox.ready_count >= limits.records:
-            return False
-        self._look_at = due
-        return True
-
-    def _is_held(self, record: Record, now: float) -> bool:
-        """Its content may still be written to, or is likely to change in a moment. What may be on the portal already is
-        only repeated: that waits for nobody.
-        """
-        if self._kernel_gone or record.unsure or record.id in self._outbox.urgent:
-            return False
-        if record.change.kind is ChangeKind.CONTENT and self._is_held_open(record):
-            return True
-        if record.id <= self._deliveries.urgent_up_to or not settles(
-            record, sent_lately=record.change.node in self._sent_lately
-        ):
-            return False
-        waiting = self._settling.get(record.id) or Waiting(record.generation, now, now)
-        waiting = self._settling[record.id] = waiting.seen(record.generation, now)
-        due = waiting.due(self._settle_seconds)
-        self._look_at = min(self._look_at, due)
-        return due > now
-
-    def _is_held_open(self, record: Record) -> bool:
-        return self._witness.held_open(record.change.node) and self._contents.record(record.change.node) == record
-
     async def _send(self, parcel: list[Record]) -> None:
         """One attempt, and what follows from its outcomes. Raises nothing but Cancelled."""
         try:
             self._progress.update((record.id, 0) for record in parcel)
             outcomes = await (self._attempt(parcel[0]) if len(parcel) == 1 else self._attempt_together(parcel))
-            for record, outcome in zip(parcel, outcomes, strict=True):
-                await self._settle_outcome(record, outcome)
+            pairs = list(zip(parcel, outcomes, strict=True))
+            for start in range(0, len(pairs), STEP_RECORDS):
+                await self._settle_some(pairs[start : start + STEP_RECORDS])
+                await trio.lowlevel.checkpoint()
         finally:
             self._count_under_way(parcel, -1)
             for record in parcel:
                 self._progress.pop(record.id, None)
         self.wake()
 
+    async def _settle_some(self, pairs: Sequence[tuple[Record, Outcome]]) -> None:
+        """In one transaction what arrived; one by one what did not, or when that transaction failed."""
+        done: set[int] = set()
+        try:
+            with self._outbox.together(), self._witness.together():
+                for record, outcome in pairs:
+                    if not isinstance(outcome, BitcasaError):
+                        self._tell_witness(record, outcome)
+                        self._settle(record, outcome)
+                        done.add(record.id)
+        except BitcasaError as error:  # the disk of the outbox
+            log.warning("what became of some changes cannot be recorded together: %s", error)
+            for record, outcome in pairs:
+                if record.id in done:
+                    await self._conclude_in_time(record, outcome)
+        for record, outcome in pairs:
+            if record.id not in done:
+                await self._settle_outcome(record, outcome)
+
     async def _settle_outcome(self, record: Record, outcome: Outcome) -> None:
         settled: Outcome | Handled = outcome
         if isinstance(outcome, Refused) and not self._deliveries.is_waited_for(record.id):
             self._count_failure(outcome)
             settled = await self._resolved(record, outcome)
-        if not isinstance(settled, BitcasaError):
-            self._deliveries.note_progress()
         if isinstance(settled, Handled):
+            self._deliveries.note_progress()
             return
         if not isinstance(settled, BitcasaError):
             self._tell_witness(record, settled)
+        await self._conclude_in_time(record, settled)
+
+    async def _conclude_in_time(self, record: Record, settled: Outcome) -> None:
         while True:
             try:
                 self._conclude(record, settled)
@@ -340,11 +302,12 @@ class Scheduler:
             self._settle(record, outcome)
 
     def _settle(self, record: Record, item: Item | None) -> None:
+        self._deliveries.note_progress()
         if record.change.kind is ChangeKind.CONTENT:
             self._contents.arrived(record, item)
-            self._sent_lately[record.change.node] = True
         elif self._outbox.get(record.id) is not None:
             self._outbox.remove(record.id)
+        self._choosing.arrived(record)
         self._note_bytes(record, record.change.fields.size_bytes or 0)
         self._sent_changes += 1
         self._sent_bytes += record.change.fields.size_bytes or 0
@@ -362,7 +325,7 @@ class Scheduler:
         if current is not None and not self._deliveries.give(current, error, taken_back=not maybe_there):
             wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
             delay = self._backoff.delay(current.attempts, wish, self._random_unit())
-            self._not_before[record.id] = trio.current_time() + (self._backoff.cap_seconds if delay is None else delay)
+            self._choosing.postpone(record, self._backoff.cap_seconds if delay is None else delay)
             self._outbox.update(current.moved(State.READY, unsure=current.unsure or maybe_there))
         self._count_failure(error)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -278,6 +278,9 @@ class BrokenWitness:
 
     def refused(self, record: Record, error: BitcasaError) -> None: ...
 
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 async def test_a_fault_in_who_is_told_does_not_end_the_sending(
     tmp_path: Path,
@@ -299,6 +302,7 @@ async def test_the_log_of_the_outbox_does_not_grow_for_ever(
     tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bitcasafs.writing.scheduler.LOG_BYTES", 100_000)
+    monkeypatch.setattr("bitcasafs.writing.scheduler.LOG_LOOKS", 1)
     remote = ScriptedRemote(MemoryDrive())
     longest = 0
     async with machine(remote, tmp_path) as one:
