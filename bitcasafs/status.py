@@ -67,8 +67,9 @@ class Status:
     `bytes_per_second`: what goes to the portal, over the last seconds. `oldest_seconds`: since when the oldest change
     waits; None: none does, or it is not known. `notices`: oldest first.
 
-    `mounted` is False once the kernel has let go and the process goes on sending. `newest_change`: the id of the latest
-    change, a moment to wait for. `kernel_faults`: requests answered EIO for a fault of ours.
+    `mounted` is False once the kernel has let go and the process goes on sending, for `linger_seconds` at most (None:
+    until all is sent). `newest_change`: the id of the latest change, a moment to wait for. `kernel_faults`: requests
+    answered EIO for a fault of ours.
     """
 
     pid: int
@@ -78,6 +79,7 @@ class Status:
     mounted: bool = True
     uptime_seconds: float = 0.0
     timeout_seconds: float = 15.0
+    linger_seconds: float | None = None
     staging: str = ""
     pending: int = 0
     pending_bytes: int = 0
