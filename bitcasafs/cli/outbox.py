@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from bitcasafs.cli.columns import in_columns, plain
@@ -80,7 +81,8 @@ def run_list(arguments: argparse.Namespace) -> int:
     elif not sys.stdout.isatty():
         for change in changes:
             size = "" if change.size_bytes is None else str(change.size_bytes)
-            row = (str(change.id), change.state, change.path, change.what, size, change.reason or "")
+            since = _since(change, timespec="seconds")
+            row = (str(change.id), change.state, change.path, change.what, size, since, change.reason or "")
             print("\t".join(map(plain, row)))
     elif changes:
         print("\n".join(_table(changes, states=arguments.all)))
@@ -90,15 +92,23 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def _table(changes: Sequence[ChangeStatus], *, states: bool) -> list[str]:
-    rows = [("ID", "STATE", "PATH", "CHANGE", "SIZE", "REASON")]
+    rows = [("ID", "STATE", "PATH", "CHANGE", "SIZE", "SINCE", "REASON")]
     for change in changes:
-        row = (str(change.id), change.state, change.path, change.what, _size(change), change.reason or "")
+        since = _since(change, timespec="minutes")[:16].replace("T", " ")
+        row = (str(change.id), change.state, change.path, change.what, _size(change), since, change.reason or "")
         rows.append(tuple(map(plain, row)))  # type: ignore[arg-type]  # as long as the row is
     return in_columns(rows if states else [(row[0], *row[2:]) for row in rows])
 
 
 def _size(change: ChangeStatus) -> str:
     return "" if change.size_bytes is None else format_size(change.size_bytes)
+
+
+def _since(change: ChangeStatus, *, timespec: str) -> str:
+    """In local time, with its offset; empty when it is not known."""
+    if not change.made_ns:
+        return ""
+    return datetime.fromtimestamp(change.made_ns // 1_000_000_000, UTC).astimezone().isoformat(timespec=timespec)
 
 
 # --- retry ------------------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ _LINE_CHARACTERS = 100_000
 """Of texts in one reply: each may become 6 bytes of JSON, and a line has at most 1 MiB."""
 _LINE_RANGES = 20_000
 """Of ranges in one reply: each is 42 bytes at most."""
-_FIXED_CHARACTERS = 50
+_FIXED_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeStatus:
     """A change that is not on the portal. `path` inside the mount; `kind` and `state` are names of `writing.change`,
-    `what` says the same in words; `size_bytes`: of its content; `reason`: of a problem."""
+    `what` says the same in words; `size_bytes`: of its content; `reason`: of a problem; `made_ns`: since when, ns
+    since the epoch; 0: not known."""
 
     id: int
     path: str
@@ -32,6 +33,7 @@ class ChangeStatus:
     state: str = ""
     size_bytes: int | None = None
     reason: str | None = None
+    made_ns: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import trio
 
 import bitcasafs
+from bitcasafs.clock import SystemClock
 from bitcasafs.control.changes import ChangeStatus, ContentStatus
 from bitcasafs.errors import BitcasaError
 from bitcasafs.fuse.session import unmount_lazily
@@ -162,7 +163,7 @@ class Life:
             kernel_limits_raised=None if connection is None else connection.raised,
             remote=_remote_status(parts.remote.statistics()),
             bytes_per_second=sending.bytes_per_second,
-            oldest_seconds=None,
+            oldest_seconds=_age_seconds(outbox.oldest_ns),
             notices=self._notices(),
         )
 
@@ -173,6 +174,11 @@ class Life:
     def _notices(self) -> tuple[NoticeStatus, ...]:
         now = trio.current_time()
         return tuple(NoticeStatus(one.path, one.text, now - one.at) for one in self._parts.core.notices.list())
+
+
+def _age_seconds(made_ns: int | None) -> float | None:
+    """A clock that was set back makes nothing younger than now."""
+    return None if made_ns is None else max(0.0, (SystemClock().wall_ns() - made_ns) / 1e9)
 
 
 def _for_a_person(changes: Iterable[Unsent]) -> list[ChangeStatus]:

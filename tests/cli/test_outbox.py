@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -102,17 +103,21 @@ def test_without_a_mount_it_is_said_how_to_have_one(place: Home) -> None:
 def test_what_could_not_be_sent_is_listed_for_people_and_for_programs(place: Home, letter: str) -> None:
     [row] = listed(place)
     assert row[:5] == [letter, "problem", "letter", "new file", "500"]
-    assert row[5]
+    made, reason = row[5:]
+    assert abs((datetime.fromisoformat(made) - datetime.now(UTC)).total_seconds()) < 60
+    assert reason
     [document] = json.loads(outbox(place, "list", "--json", place.mountpoint))
-    assert (document["id"], document["kind"], document["reason"]) == (int(letter), "content", row[5])
+    assert (document["id"], document["kind"], document["reason"]) == (int(letter), "content", reason)
     with on_a_terminal(place, "list", "--all") as (terminal, command):
         head, line, *_ = rest(terminal).splitlines()
         assert command.wait(timeout=20) == 0
-    assert head.split() == ["ID", "STATE", "PATH", "CHANGE", "SIZE", "REASON"]
-    assert re.match(rf"{letter} +problem +letter +new file +500 B +\S", line)
+    assert head.split() == ["ID", "STATE", "PATH", "CHANGE", "SIZE", "SINCE", "REASON"]
+    assert re.match(
+        rf"{letter} +problem +letter +new file +500 B +\d{{4}}-\d\d-\d\d \d\d:\d\d +{re.escape(reason)}", line
+    )
     assert head.index("PATH") == line.index("letter")
     status = place.run("bitcasafs", "status").stdout
-    assert f"#{letter} letter: {row[5]}" in status
+    assert f"#{letter} letter: {reason}" in status
     assert "bitcasafs outbox list" in status
     assert place.umount().returncode == 64
 

@@ -56,6 +56,7 @@ changes = st.builds(
     state=texts,
     size_bytes=st.none() | counts,
     reason=st.none() | texts,
+    made_ns=counts,
 )
 
 
