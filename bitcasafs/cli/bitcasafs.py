@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bitcasafs
-from bitcasafs.cli import serve, status, sync, user
+from bitcasafs.cli import outbox, serve, status, sync, user
 from bitcasafs.cli.speaking import Parser, guarded
 
 PROGRAM = "bitcasafs"
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"BitcasaFS {bitcasafs.__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (status, sync, serve, user):
+    for command in (status, sync, outbox, serve, user):
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
     return guarded(PROGRAM, lambda: int(arguments.run(arguments) or 0), debug=arguments.debug)

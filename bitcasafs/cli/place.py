@@ -21,6 +21,19 @@ def mount_of(path: Path, registry: Registry) -> Registered:
     return found
 
 
+def chosen_mount(path: str | None, registry: Registry) -> Registered:
+    """The mount of `path`, or, without one, the only one that runs. ConfigError: there is none, or several."""
+    if path is not None:
+        return mount_of(Path(path), registry)
+    entries = registry.all_mounts()
+    if not entries:
+        raise ConfigError("no drive is mounted; mount it (mount.bitcasafs [PORTAL] MOUNTPOINT) and ask again")
+    if len(entries) > 1:
+        listed = "\n".join(f"  {entry.mountpoint}" for entry in entries)
+        raise ConfigError(f"several drives are mounted; say which one:\n{listed}")
+    return entries[0]
+
+
 def _around(path: Path, registry: Registry) -> Registered | None:
     found = (registry.find(folder) for folder in (path, *path.parents))
     return next((entry for entry in found if entry is not None), None)

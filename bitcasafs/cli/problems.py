@@ -14,9 +14,9 @@ def problem_lines(status: Status) -> list[str]:
         return []
     shown = status.problems[:_SHOWN]
     lines = [f"{count} change{'' if count == 1 else 's'} could not be sent:"]
-    lines += [f"  {problem.path}: {problem.reason}" for problem in shown]
+    lines += [f"  {f'#{problem.id} ' if problem.id else ''}{problem.path}: {problem.reason}" for problem in shown]
     if count > len(shown):
         lines.append(f"  and {count - len(shown)} more")
     lines.append(f"what was written is kept in {status.staging}, with the file's name behind a number;")
-    lines.append("write the file in the drive again and close it, or copy the kept one out of that folder")
+    lines.append("bitcasafs outbox lists them while the drive is mounted, tries again, exports or discards")
     return lines

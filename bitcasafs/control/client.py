@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from bitcasafs.control.changes import ChangeStatus, ContentStatus
 from bitcasafs.control.messages import LAST, LINE_BYTES, Ask, Reply, ReplyKind, Request, encode_request, parse_reply
 from bitcasafs.control.registry import connect
 from bitcasafs.errors import ProtocolError, Refused, TimedOut, Unreachable
@@ -52,6 +54,28 @@ def ask_handover(socket_path: Path) -> Status:
     """Tell a process that only sends still to end; it gives the outbox back within some seconds. Refused: still
     mounted."""
     return _last(replies(socket_path, Request(Ask.HANDOVER)))
+
+
+def ask_changes(socket_path: Path, request: Request) -> list[ChangeStatus]:
+    """What a mount tells of its outbox, or did with it. Errors as `replies`; Refused: it did not, and why."""
+    return [change for reply in _told(socket_path, request) for change in reply.changes]
+
+
+def ask_content(socket_path: Path, number: int) -> ContentStatus:
+    """Where the content of a problem lies, with all its ranges. Errors as `ask_changes`."""
+    request = Request(Ask.EXPORT, changes=(number,))
+    pieces = [reply.content for reply in _told(socket_path, request) if reply.content is not None]
+    if not pieces:
+        raise ProtocolError("a reply without its content")
+    written = [one for piece in pieces for one in piece.written or ()]
+    return replace(pieces[0], written=None if pieces[0].written is None else tuple(written))
+
+
+def _told(socket_path: Path, request: Request) -> Iterator[Reply]:
+    for reply in replies(socket_path, request):
+        if reply.kind is ReplyKind.REFUSED:
+            raise Refused(reply.message)
+        yield reply
 
 
 def _last(stream: Iterator[Reply]) -> Status:

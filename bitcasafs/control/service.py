@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from typing import Protocol
 
 import trio
 
+from bitcasafs.control.changes import ChangeStatus, ContentStatus, content_in_lines, in_lines
 from bitcasafs.control.messages import (
     LINE_BYTES,
     Ask,
     Reply,
     ReplyKind,
+    Request,
     encode_reply,
     parse_request,
 )
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
 _REQUEST_SECONDS = 10.0
-_REQUEST_BYTES = 4096
+_REQUEST_BYTES = 64 * 1024
 _CONNECTIONS = 64
 _BRIEF_PROBLEMS = 20
 _QUIET_SECONDS = 0.02
@@ -61,6 +63,18 @@ class Drive(Protocol):
     def hand_over(self) -> None:
         """Begin to end, so that the outbox is free in some seconds. BitcasaError: still mounted."""
         ...
+
+    # The rest is what `vfs.problems` says of it, at once. BitcasaError: it cannot be done, and nothing is.
+
+    def changes(self, *, everything: bool) -> Sequence[ChangeStatus]: ...
+
+    def retry(self, numbers: Sequence[int] | None) -> Sequence[ChangeStatus]: ...
+
+    def content(self, number: int) -> ContentStatus: ...
+
+    def plan_discard(self, numbers: Sequence[int], *, recursive: bool) -> Sequence[ChangeStatus]: ...
+
+    def discard(self, numbers: Sequence[int], *, recursive: bool) -> Sequence[ChangeStatus]: ...
 
 
 class ControlService:
@@ -112,6 +126,32 @@ class ControlService:
                 await _tell_until(stream, self._drive, partial(self._drive.drained, until))
             case Ask.END:
                 await _tell_until(stream, self._drive, self._drive.ended)
+            case _:
+                for reply in self._decided(request):
+                    await _send(stream, reply)
+
+    def _decided(self, request: Request) -> Sequence[Reply]:
+        """What is asked of the outbox, done."""
+        drive, numbers = self._drive, request.changes
+        try:
+            if request.ask is Ask.EXPORT:
+                if len(numbers) != 1:
+                    raise ProtocolError("one change is exported at once", list(numbers))
+                pieces = content_in_lines(drive.content(numbers[0]))
+                told = [Reply(ReplyKind.CONTENT, content=piece) for piece in pieces]
+            else:
+                if request.ask is Ask.OUTBOX:
+                    changes = drive.changes(everything=request.everything)
+                elif request.ask is Ask.RETRY:
+                    changes = drive.retry(numbers or None)
+                elif request.ask is Ask.PLAN_DISCARD:
+                    changes = drive.plan_discard(numbers, recursive=request.recursive)
+                else:
+                    changes = drive.discard(numbers, recursive=request.recursive)
+                told = [Reply(ReplyKind.CHANGES, changes=piece) for piece in in_lines(changes)]
+        except BitcasaError as error:
+            return [Reply(ReplyKind.REFUSED, message=str(error))]
+        return [*told, Reply(ReplyKind.DONE, _brief(drive.status()))]
 
     def _hand_over(self) -> Reply:
         try:
@@ -166,7 +206,7 @@ def _peer_uid(stream: trio.SocketStream) -> int:
 
 
 async def _read_line(stream: trio.SocketStream) -> bytes:
-    """ProtocolError when the line does not end within 4 KiB."""
+    """ProtocolError when the line does not end within 64 KiB."""
     line = b""
     while not line.endswith(b"\n"):
         piece = await stream.receive_some(_REQUEST_BYTES)

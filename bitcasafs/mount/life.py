@@ -8,19 +8,24 @@ Who uses: `run` drives it; the control service asks it. State changes between aw
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
+from collections.abc import Iterable, Sequence
 
 import trio
 
 import bitcasafs
+from bitcasafs.clock import SystemClock
+from bitcasafs.control.changes import ChangeStatus, ContentStatus
 from bitcasafs.errors import BitcasaError
 from bitcasafs.fuse.session import unmount_lazily
 from bitcasafs.mount.compose import Parts
 from bitcasafs.mount.patience import Patience
 from bitcasafs.remote.timing import RemoteStatistics
 from bitcasafs.status import NoticeStatus, ProblemStatus, RemoteStatus, Status, UploadStatus
+from bitcasafs.vfs.unsent import Unsent
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +113,24 @@ class Life:
             raise BitcasaError(f"it is mounted at {self._parts.config.mountpoint}")
         self._patience.handed_over.set()
 
+    def changes(self, *, everything: bool) -> list[ChangeStatus]:
+        return _for_a_person(self._parts.core.deciding.list(everything=everything))
+
+    def retry(self, numbers: Sequence[int] | None) -> list[ChangeStatus]:
+        return _for_a_person(self._parts.core.deciding.retry(numbers))
+
+    def content(self, number: int) -> ContentStatus:
+        found = self._parts.core.deciding.content(number)
+        return ContentStatus(os.fspath(found.path), found.size_bytes, found.written)
+
+    def plan_discard(self, numbers: Sequence[int], *, recursive: bool) -> list[ChangeStatus]:
+        return _for_a_person(self._parts.core.deciding.plan(numbers, recursive=recursive))
+
+    def discard(self, numbers: Sequence[int], *, recursive: bool) -> list[ChangeStatus]:
+        found = self._parts.core.deciding.discard(numbers, recursive=recursive)
+        _log.info("%d changes that could not be sent were discarded by command", len(found))
+        return _for_a_person(found)
+
     def status(self) -> Status:
         parts = self._parts
         outbox, sending, guard = parts.outbox.statistics(), parts.core.scheduler.statistics(), parts.guard.statistics()
@@ -140,7 +163,7 @@ class Life:
             kernel_limits_raised=None if connection is None else connection.raised,
             remote=_remote_status(parts.remote.statistics()),
             bytes_per_second=sending.bytes_per_second,
-            oldest_seconds=None,
+            oldest_seconds=_age_seconds(outbox.oldest_ns),
             notices=self._notices(),
         )
 
@@ -151,6 +174,15 @@ class Life:
     def _notices(self) -> tuple[NoticeStatus, ...]:
         now = trio.current_time()
         return tuple(NoticeStatus(one.path, one.text, now - one.at) for one in self._parts.core.notices.list())
+
+
+def _age_seconds(made_ns: int | None) -> float | None:
+    """A clock that was set back makes nothing younger than now."""
+    return None if made_ns is None else max(0.0, (SystemClock().wall_ns() - made_ns) / 1e9)
+
+
+def _for_a_person(changes: Iterable[Unsent]) -> list[ChangeStatus]:
+    return [ChangeStatus(**dataclasses.asdict(change)) for change in changes]
 
 
 def _remote_status(statistics: RemoteStatistics) -> RemoteStatus:

@@ -133,10 +133,10 @@ class Problems:
         """
         doomed = self._doomed(numbers, recursive=recursive)
         found = [self.told(record) for record in doomed]
-        # What is in a folder before the folder: a kill between two leaves nothing without its folder.
-        for record in reversed(doomed):
-            if self._outbox.get(record.id) is not None:
-                self._forget(record)
+        with self._outbox.together():
+            for record in reversed(doomed):
+                if self._outbox.get(record.id) is not None:  # else it went with its node
+                    self._forget(record)
         return found
 
     def _doomed(self, numbers: Collection[int], *, recursive: bool) -> Sequence[Record]:
@@ -185,7 +185,9 @@ class Problems:
         change, fields = record.change, record.change.fields
         node = self._node(change.node)
         is_last = change.kind is ChangeKind.CONTENT and self._contents.records(change.node) == [record]
-        if change.kind is ChangeKind.CONTENT and not (is_last and node is not None and node.item is None):
+        if change.kind is ChangeKind.CONTENT and not (
+            is_last and record.quiet and node is not None and node.item is None
+        ):
             self._contents.drop(record)
         elif change.kind is not ChangeKind.CONTENT:
             self._outbox.remove(record.id)

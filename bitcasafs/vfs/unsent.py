@@ -15,7 +15,7 @@ PathOf = Callable[[Number], str]
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """`path` below the mountpoint, before the change; `kind`, `state`: `change.ChangeKind`, `change.State`; `what`: the
-    change in words; `size_bytes`: of sealed content; `reason`: of a problem.
+    change in words; `size_bytes`: of sealed content; `reason`: of a problem; `made_ns`: since when (0: not known).
     """
 
     id: int
@@ -25,6 +25,7 @@ class Unsent:
     state: str
     size_bytes: int | None
     reason: str | None
+    made_ns: int = 0
 
 
 def told(record: Record, path_of: PathOf) -> Unsent:
@@ -36,6 +37,7 @@ def told(record: Record, path_of: PathOf) -> Unsent:
         state=record.state.value,
         size_bytes=record.change.fields.size_bytes,
         reason=record.reason,
+        made_ns=record.made_ns,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitcasafs.control.changes import ChangeStatus, ContentStatus
 from bitcasafs.control.messages import (
     Ask,
     Reply,
@@ -45,7 +46,30 @@ statuses = st.builds(
 )
 
 
-@given(st.builds(Request, ask=st.sampled_from(Ask), until=st.none() | counts))
+ranges = st.lists(st.tuples(counts, counts), max_size=3).map(tuple)
+changes = st.builds(
+    ChangeStatus,
+    id=counts,
+    path=texts,
+    kind=texts,
+    what=texts,
+    state=texts,
+    size_bytes=st.none() | counts,
+    reason=st.none() | texts,
+    made_ns=counts,
+)
+
+
+@given(
+    st.builds(
+        Request,
+        ask=st.sampled_from(Ask),
+        until=st.none() | counts,
+        changes=st.lists(counts, max_size=3).map(tuple),
+        everything=st.booleans(),
+        recursive=st.booleans(),
+    )
+)
 def test_a_request_comes_back_as_it_was(request: Request) -> None:
     line = encode_request(request)
     assert line.endswith(b"\n")
@@ -56,6 +80,19 @@ def test_a_request_comes_back_as_it_was(request: Request) -> None:
 @given(statuses, st.sampled_from([ReplyKind.STATUS, ReplyKind.PROGRESS, ReplyKind.DONE]))
 def test_a_reply_comes_back_as_it_was(status: Status, kind: ReplyKind) -> None:
     assert parse_reply(encode_reply(Reply(kind, status))) == Reply(kind, status)
+
+
+@given(
+    st.lists(changes, max_size=3).map(tuple), st.builds(ContentStatus, path=texts, size_bytes=counts, written=ranges)
+)
+def test_what_the_outbox_holds_comes_back_as_it_was(found: tuple[ChangeStatus, ...], content: ContentStatus) -> None:
+    for reply in (Reply(ReplyKind.CHANGES, changes=found), Reply(ReplyKind.CONTENT, content=content)):
+        assert parse_reply(encode_reply(reply)) == reply
+
+
+def test_a_change_of_another_version_is_understood() -> None:
+    line = b'{"version": 1, "reply": "changes", "changes": [{"id": 7, "path": "a", "invented_later": 1}]}'
+    assert parse_reply(line).changes == (ChangeStatus(7, "a"),)
 
 
 def test_a_refusal_carries_its_reason() -> None:
@@ -88,6 +125,9 @@ def test_fields_of_a_later_version_are_ignored() -> None:
         b'{"version": 1, "request": "sync", "until": "tomorrow"}\n',
         b'{"version": 1, "request": "sync", "until": true}\n',
         b'{"version": 1, "request": "sync", "until": -1}\n',
+        b'{"version": 1, "request": "retry", "changes": 7}\n',
+        b'{"version": 1, "request": "retry", "changes": ["all"]}\n',
+        b'{"version": 1, "request": "discard", "changes": [7], "recursive": "no"}\n',
         b"\xff\xfe\n",
         b"[" * 10_000,
     ],
@@ -105,6 +145,11 @@ def test_what_is_no_request_is_named(line: bytes) -> None:
         b'{"version": 1, "reply": "done", "status": {"pid": 1}}\n',
         b'{"version": 1, "reply": "done", "status": {"pid": 1, "sending": 7}}\n',
         b'{"version": 1, "reply": "later"}\n',
+        b'{"version": 1, "reply": "changes"}\n',
+        b'{"version": 1, "reply": "changes", "changes": [7]}\n',
+        b'{"version": 1, "reply": "changes", "changes": [{"path": "a"}]}\n',
+        b'{"version": 1, "reply": "content"}\n',
+        b'{"version": 1, "reply": "content", "content": {"path": "a", "size_bytes": 1, "written": [1]}}\n',
     ],
 )
 def test_what_is_no_reply_is_named(line: bytes) -> None:

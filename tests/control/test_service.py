@@ -4,69 +4,19 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import trio
 
-from bitcasafs.control.client import ask_handover, ask_status, replies
+from bitcasafs.control.changes import ChangeStatus, ContentStatus
+from bitcasafs.control.client import ask_changes, ask_content, ask_handover, ask_status, replies
 from bitcasafs.control.messages import Ask, Reply, ReplyKind, Request
 from bitcasafs.control.registry import connect
-from bitcasafs.control.service import ControlService
-from bitcasafs.errors import BitcasaError, Refused, Unreachable
-from bitcasafs.status import ProblemStatus, Status
-
-T = TypeVar("T")
-
-
-class FakeDrive:
-    """A drive whose changes are sent when the test says so."""
-
-    def __init__(self) -> None:
-        self.current = Status(7, "/mnt", "portal", "1", pending=3, newest_change=5)
-        self.sent = trio.Event()
-        self.end = trio.Event()
-        self.asked: list[int] = []
-        self.waiting = 0
-        self.handed_over = False
-
-    def status(self) -> Status:
-        return self.current
-
-    async def drained(self, until: int) -> None:
-        self.asked.append(until)
-        self.waiting += 1
-        try:
-            await self.sent.wait()
-        finally:
-            self.waiting -= 1
-
-    async def ended(self) -> None:
-        await self.end.wait()
-
-    def hand_over(self) -> None:
-        if self.current.mounted:
-            raise BitcasaError("it is mounted")
-        self.handed_over = True
-
-
-@asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[tuple[Path, FakeDrive, ControlService]]:
-    drive = FakeDrive()
-    path = folder / "mount.sock"
-    service = ControlService(path, drive)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(service.run)
-        yield path, drive, service
-        nursery.cancel_scope.cancel()
-
-
-async def called(function: Callable[..., T], *arguments: object) -> T:
-    return await trio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+from bitcasafs.errors import Refused, Unreachable
+from bitcasafs.status import NoticeStatus, ProblemStatus
+from tests.support.fake_drive import called, served
 
 
 async def test_status_answers_a_snapshot(tmp_path: Path) -> None:
@@ -77,10 +27,11 @@ async def test_status_answers_a_snapshot(tmp_path: Path) -> None:
 async def test_the_brief_status_leaves_most_problems_out_and_counts_them(tmp_path: Path) -> None:
     async with served(tmp_path) as (path, drive, _):
         problems = tuple(ProblemStatus(f"/{number}", "refused") for number in range(500))
-        drive.current = replace(drive.current, problems=problems, problem_count=500)
+        notices = (NoticeStatus("/a", "theirs stays"),)
+        drive.current = replace(drive.current, problems=problems, problem_count=500, notices=notices)
         told = await called(lambda: ask_status(path, brief=True))
         assert told.problem_count == 500
-        assert len(told.problems) == 20
+        assert (len(told.problems), told.notices) == (20, ())
 
 
 async def test_sync_tells_progress_until_the_changes_of_that_moment_are_sent(tmp_path: Path) -> None:
@@ -170,3 +121,54 @@ async def test_a_socket_in_a_deep_folder_is_reached(tmp_path: Path) -> None:
     async with served(deep) as (path, drive, _):
         assert stat.S_ISSOCK(path.stat().st_mode)
         assert await called(ask_status, path) == drive.current
+
+
+# --- the outbox -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_asked_of_the_outbox_is_done_and_told(tmp_path: Path) -> None:
+    async with served(tmp_path) as (path, drive, _):
+        for request, done in (
+            (Request(Ask.OUTBOX, everything=True), ("changes", True)),
+            (Request(Ask.RETRY), ("retry", None)),
+            (Request(Ask.RETRY, changes=(7, 8)), ("retry", (7, 8))),
+            (Request(Ask.PLAN_DISCARD, changes=(7,), recursive=True), ("plan", (7,), True)),
+            (Request(Ask.DISCARD, changes=(7,)), ("discard", (7,), False)),
+        ):
+            assert await called(ask_changes, path, request) == drive.known
+            assert drive.done[-1] == done
+
+
+async def test_ten_thousand_changes_come_in_several_lines(tmp_path: Path) -> None:
+    async with served(tmp_path) as (path, drive, _):
+        drive.known = [ChangeStatus(number, f"{'ä' * 200}/{number}", reason="voll") for number in range(10_000)]
+        request = Request(Ask.OUTBOX)
+        assert await called(ask_changes, path, request) == drive.known
+        kinds = [reply.kind for reply in await called(lambda: list(replies(path, request)))]
+        assert kinds.count(ReplyKind.CHANGES) > 1
+        assert kinds[-1] is ReplyKind.DONE
+
+
+async def test_no_change_is_told_as_none(tmp_path: Path) -> None:
+    async with served(tmp_path) as (path, drive, _):
+        drive.known = []
+        assert await called(ask_changes, path, Request(Ask.OUTBOX)) == []
+
+
+@pytest.mark.parametrize(
+    "written", [None, (), ((0, 3),), tuple((number, number + 1) for number in range(0, 90_000, 2))]
+)
+async def test_where_a_content_lies_is_told_with_all_its_ranges(
+    tmp_path: Path, written: tuple[tuple[int, int], ...] | None
+) -> None:
+    async with served(tmp_path) as (path, drive, _):
+        drive.content_there = ContentStatus("/staged/a", 1 << 40, written)
+        assert await called(ask_content, path, 7) == drive.content_there
+
+
+async def test_what_cannot_be_done_with_a_change_is_refused_with_the_reason(tmp_path: Path) -> None:
+    async with served(tmp_path) as (path, _, _service):
+        with pytest.raises(Refused, match="there is no change 999"):
+            await called(ask_changes, path, Request(Ask.RETRY, changes=(999,)))
+        with pytest.raises(Refused, match="one change"):
+            await called(lambda: list(ask_changes(path, Request(Ask.EXPORT, changes=(7, 8)))))

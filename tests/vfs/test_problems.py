@@ -59,6 +59,7 @@ async def test_a_problem_is_told_in_words_and_what_is_pending_too_on_demand(
         [found] = one.fs.deciding.list()
         assert (found.id, found.path, found.what, found.size_bytes) == (number, "big", "new file", 100)
         assert found.reason
+        assert found.made_ns
         everything = list(one.fs.deciding.list(everything=True))
         assert [(other.path, other.state) for other in everything] == [("big", "problem"), ("later", "open")]
         await one.close(writer)
@@ -235,6 +236,17 @@ async def test_newer_content_of_a_new_file_stays_when_the_older_is_discarded(
         assert len(one.fs.deciding.discard([number])) == 1
         assert [left.change.node for left in one.fs.outbox] == [newer.number]
         assert not newer.unlinked
+
+
+async def test_a_new_file_that_may_be_on_the_portal_can_be_discarded(remote: ScriptedRemote, tmp_path: Path) -> None:
+    async with machine(remote, tmp_path) as one:
+        number = await full(one)
+        record = one.fs.outbox.get(number)
+        assert record is not None
+        one.fs.outbox.update(replace(record, unsure=True))
+        path = one.fs.deciding.content(number).path
+        one.fs.deciding.discard([number])
+        assert (len(one.fs.outbox), path.exists(), await one.names()) == (0, False, [])
 
 
 async def test_content_whose_staged_file_is_gone_can_be_discarded(remote: ScriptedRemote, tmp_path: Path) -> None:
