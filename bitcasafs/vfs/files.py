@@ -2,19 +2,19 @@
 
 A write goes to staged content and is acknowledged when it is there; flush of a dirty handle and fsync seal a
 generation, which the scheduler sends after the last close. A read looks at staged content first, then at the version
-that was open. Waits: `read` and `write` for the network or a copy where they say so, `fsync` for the disk; none of them
-waits until the portal has what was written.
+that was open. Waits: `read` and `write` for the network or a copy where they say so, `fsync` for the disk; for the
+portal, until it has what was written, only `flush` and `fsync` where the user asked for it (`Waits`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import trio
 
-from bitcasafs.errors import BadHandle, BitcasaError, IsFolder, NotFound, Stale
+from bitcasafs.errors import BadHandle, BitcasaError, IsFolder, NotFound, Refused, Stale
 from bitcasafs.values.items import Attributes, Kind
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Handle, Opened
@@ -27,12 +27,20 @@ from bitcasafs.writing.staging import StagedFile
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What returns only when the portal has the content: `-o close=remote`, `-o fsync=remote`."""
+
+    close: bool = False
+    fsync: bool = False
+
+
 class Files:
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, waits: Waits = Waits()) -> None:
         self._nodes, self._handles, self._tree = core.nodes, core.handles, core.tree
         self._contents, self._outbox, self._scheduler = core.contents, core.outbox, core.scheduler
         self._make_reader, self._now_ns = core.make_reader, core.now_ns
-        self._space = core.space
+        self._space, self._deliveries, self._waits = core.space, core.deliveries, waits
 
     # --- open and close ---
 
@@ -69,19 +77,26 @@ class Files:
     async def flush(self, handle: Handle) -> None:
         """close(2) was called on one of the handle's descriptors: what was written through it is safe from here on.
 
-        Raises a waiting problem of the file, once.
+        Raises a waiting problem of the file, once. With `-o close=remote` it is on the portal, and errors are those of
+        `_delivered`.
         """
         opened = self._handles.file(handle)
         if opened.dirty:
             self._seal(opened.node)
             opened.dirty = False
+            if self._waits.close:
+                await self._delivered(opened.node)
         self._raise_problem(opened.node)
 
     async def fsync(self, handle: Handle, data_only: bool) -> None:
-        """Durable on this machine: staged file, then the outbox. `data_only` makes no difference."""
+        """Durable on this machine: staged file, then the outbox. `data_only` makes no difference. With
+        `-o fsync=remote` on the portal as well, and errors are those of `_delivered`.
+        """
         opened = self._handles.file(handle)
         self._seal(opened.node)
         opened.dirty = False
+        if self._waits.fsync:  # from here on others write to a copy: what is sealed now is what is waited for
+            self._deliveries.at_once(record.id for record in self._contents.records(opened.node.number))
         record = self._contents.record(opened.node.number)
         if record is not None and not record.synced:
             staged = self._contents.staged(record)
@@ -90,6 +105,8 @@ class Files:
             if current is not None and current.generation == record.generation:
                 self._outbox.update(replace(current, synced=current.state is not State.OPEN))
         await trio.to_thread.run_sync(self._outbox.sync)
+        if self._waits.fsync:
+            await self._delivered(opened.node)
         self._raise_problem(opened.node)
 
     async def release(self, handle: Handle) -> None:
@@ -122,6 +139,19 @@ class Files:
             attributes = laid_over(attributes, Attributes(mtime_ns=node.modified_ns, ctime_ns=node.modified_ns))
         self._contents.seal(record, attributes)
         node.modified_ns = None
+
+    async def _delivered(self, node: Node) -> None:
+        """Wait until the portal has what is sealed, for as long as bytes move; not of an unlinked file, of which it
+        gets nothing. TimedOut: none did for the mount's time-out; it stays here and is sent later. Refused: it stays as
+        a problem.
+        """
+        if node.unlinked:
+            return
+        try:
+            await self._deliveries.delivered(node.number)
+        except Refused:
+            node.problem = None  # told here
+            raise
 
     def _raise_problem(self, node: Node) -> None:
         problem, node.problem = node.problem, None

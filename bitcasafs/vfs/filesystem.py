@@ -17,7 +17,7 @@ from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
 from bitcasafs.vfs.conflicts import Conflicts
 from bitcasafs.vfs.core import Core
-from bitcasafs.vfs.files import Files
+from bitcasafs.vfs.files import Files, Waits
 from bitcasafs.vfs.folders import Folders
 from bitcasafs.vfs.handles import Handles
 from bitcasafs.vfs.ledger import Ledger
@@ -47,6 +47,7 @@ class Settings:
     timeout_seconds: float = 15.0
     uploads: int = 4
     settle_seconds: float = 1.0
+    waits: Waits = Waits()
     host: str = "this machine"
     """Names conflict copies."""
     disk: Path | None = None
@@ -152,7 +153,7 @@ def build(
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
-    files = Files(core)
+    files = Files(core, settings.waits)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)

@@ -6,6 +6,7 @@ between two awaits; every wait may be cancelled, and leaves the change in the ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import trio
@@ -33,6 +34,7 @@ class Deliveries:
         self._waiters: dict[int, _Waiter] = {}
         self._refusals: dict[int, Refused] = {}
         self._moved = 0
+        self._moved_at = -math.inf
         self.hurried: set[int] = set()
         """Urgent changes whose back-off is to be forgotten at the next look, once: the portal may answer by now."""
         self.urgent_up_to = 0
@@ -87,6 +89,7 @@ class Deliveries:
         as anything moves. TimedOut: nothing did for the mount's time-out; it stays and is sent later. Refused, or
         another error: why it is a problem.
         """
+        began = trio.current_time()
         while left := [record for record in self._outbox.of_node(node) if record.state is not State.OPEN]:
             for record in left:
                 if record.state is State.PROBLEM:
@@ -94,18 +97,19 @@ class Deliveries:
             new = [record.id for record in left if record.id not in self._outbox.urgent]
             if new:
                 self.at_once(new)
-            await self._change_or_give_up("nothing of it reaches the portal; it is sent later")
+            await self._change_or_give_up("nothing of it reaches the portal; it is sent later", began)
 
     async def settled(self, *nodes: Number) -> None:
         """Wait until of none of the nodes anything is on its way, or may have arrived unanswered.
 
         TimedOut when nothing has moved for the mount's time-out.
         """
+        began = trio.current_time()
         self.at_once(record.id for node in nodes for record in self._outbox.of_node(node) if record.unsure)
         while any(
             record.state is State.SENDING or record.unsure for node in nodes for record in self._outbox.of_node(node)
         ):
-            await self._change_or_give_up("what is on its way does not reach the portal")
+            await self._change_or_give_up("what is on its way does not reach the portal", began)
 
     def at_once(self, records: Iterable[int]) -> None:
         """Nothing holds these back any more but what they depend on."""
@@ -114,13 +118,16 @@ class Deliveries:
         self.hurried |= numbers
         self._wake()
 
-    async def _change_or_give_up(self, why: str) -> None:
-        moved = self._moved
-        with trio.move_on_after(self._timeout_seconds):
+    async def _change_or_give_up(self, why: str, began: float) -> None:
+        """Attempts that fail change records, and move nothing."""
+        with trio.move_on_at(self._patient_until(began)):
             await self._changed()
             return
-        if moved == self._moved:
+        if trio.current_time() >= self._patient_until(began):
             raise TimedOut(why, applied=False)
+
+    def _patient_until(self, began: float) -> float:
+        return max(began, self._moved_at) + self._timeout_seconds
 
     async def _changed(self) -> None:
         changed = trio.Event()
@@ -132,6 +139,7 @@ class Deliveries:
     def note_progress(self) -> None:
         """Bytes, or an answer, went over the link."""
         self._moved += 1
+        self._moved_at = trio.current_time()
 
     def is_waited_for(self, number: int) -> bool:
         """Somebody waits for the outcome itself, and is told of a refusal."""
