@@ -23,6 +23,7 @@ from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record, State
 from bitcasafs.writing.staging import StagedFile
+from bitcasafs.writing.staying import Activity
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,10 @@ class Files:
             raise IsFolder("a folder cannot be opened as a file")
         if node.content is None and self._contents.of_node(number) is None:
             raise NotFound("the content of this file is not known")
-        handle = self._handles.add(FileHandle.with_flags(node, flags))
+        opened = FileHandle.with_flags(node, flags)
+        handle = self._handles.add(opened)
+        if opened.writable:
+            self._note_activity(node)
         if flags & os.O_TRUNC:
             try:
                 await self.resize(node, 0, self._handles.file(handle))
@@ -72,6 +76,7 @@ class Files:
         """A handle on a file that was made this moment: dirty, so that its first flush seals the empty content."""
         handle = FileHandle.with_flags(node, flags)
         handle.dirty = True
+        self._note_activity(node)
         return Opened(self._handles.add(handle), keep_pages=False)
 
     async def flush(self, handle: Handle) -> None:
@@ -82,7 +87,7 @@ class Files:
         """
         opened = self._handles.file(handle)
         if opened.dirty:
-            self._seal(opened.node)
+            self.seal(opened.node)
             opened.dirty = False
             if self._waits.close:
                 await self._delivered(opened.node)
@@ -93,7 +98,7 @@ class Files:
         `-o fsync=remote` on the portal as well, and errors are those of `_delivered`.
         """
         opened = self._handles.file(handle)
-        self._seal(opened.node)
+        self.seal(opened.node)
         opened.dirty = False
         if self._waits.fsync:  # from here on others write to a copy: what is sealed now is what is waited for
             self._deliveries.at_once(record.id for record in self._contents.records(opened.node.number))
@@ -115,7 +120,8 @@ class Files:
         node = released.node
         try:
             if not node.writers:
-                self._seal(node)
+                node.activity = None
+                self.seal(node)
         finally:
             if not node.openers:
                 self._contents.end_orphan(node.number)
@@ -123,14 +129,15 @@ class Files:
             self._scheduler.wake()
 
     def seal_all(self) -> None:
-        """The kernel is gone: every open file is as good as closed."""
+        """Of every open file what was written up to now counts, as if it were closed."""
         for handle in self._handles.files():
             try:
-                self._seal(handle.node)
+                self.seal(handle.node)
             except (BitcasaError, OSError) as error:  # one that cannot be sealed must not keep the others from it
                 log.warning("a file could not be sealed: %s", error)
 
-    def _seal(self, node: Node) -> None:
+    def seal(self, node: Node) -> None:
+        """Fix what was written, if anything was. FileNotFoundError, NoSpace: it is not."""
         record = self._contents.record(node.number)
         if record is None or record.state is not State.OPEN:
             return
@@ -197,6 +204,7 @@ class Files:
         written = staged.write(staged.size_bytes if opened.append else offset, data)
         opened.dirty = True
         opened.node.modified_ns = self._now_ns()
+        self._note_activity(opened.node)
         return written
 
     async def resize(self, node: Node, size_bytes: int, handle: FileHandle | None = None) -> None:
@@ -206,10 +214,17 @@ class Files:
         staged = await self._for_writing(node, size_bytes)
         staged.truncate(size_bytes)
         node.modified_ns = self._now_ns()
+        if node.writers:
+            self._note_activity(node)
         if handle is not None:
             handle.dirty = True
         elif not node.writers:
-            self._seal(node)
+            self.seal(node)
+
+    def _note_activity(self, node: Node) -> None:
+        """Content of the node waits for its close from here on, or for a pause."""
+        now = trio.current_time()
+        node.activity = Activity.at(now) if node.activity is None else node.activity.again(now)
 
     async def _for_writing(self, node: Node, keep_bytes: int | None = None) -> StagedFile:
         """Staged content of the node; of new one at most `keep_bytes` of the present version count (None: all)."""

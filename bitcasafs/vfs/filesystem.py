@@ -29,6 +29,7 @@ from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
+from bitcasafs.vfs.staying import StayingOpen
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
 from bitcasafs.writing.change import State
@@ -79,6 +80,7 @@ class FileSystem:
     deliveries: Deliveries
     deciding: Problems
     scheduler: Scheduler
+    staying: StayingOpen
     outbox: Outbox
 
     def problems(self) -> Iterator[Problem]:
@@ -103,7 +105,7 @@ def build(
 ) -> FileSystem:
     """The objects over one remote, outbox, staging folder and ledger. `root` is the item that the mountpoint shows;
     `nursery` holds what reads ahead; `blocks` keeps what was read (None: nothing does). Starts nothing: the caller runs
-    `scheduler.run`.
+    `scheduler.run` and `staying.run`.
     """
     nodes = Nodes(ledger)
     nodes.seed(root, outbox.known_nodes())
@@ -158,8 +160,9 @@ def build(
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
     return FileSystem(
-        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler, outbox
-    )
+        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler,
+        StayingOpen(core, files), outbox,
+    )  # fmt: skip
 
 
 def _day(wall_ns: int) -> date:

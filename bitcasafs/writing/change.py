@@ -129,6 +129,11 @@ class Record:
         return self.state is not State.SENDING and not self.unsure and self.change.fields.replacing is None
 
     @property
+    def is_sealed(self) -> bool:
+        """It will be sent as it is, unless it is written again before."""
+        return self.state in (State.READY, State.SENDING)
+
+    @property
     def makes(self) -> bool:
         """It makes a node that is not on the portal yet (or goes on replacing one there step by step)."""
         return self.change.kind in MAKING and self.change.fields.parent is not None

@@ -70,12 +70,13 @@ class Deliveries:
         return waiter.item
 
     async def drained(self, up_to: int | None = None) -> None:
-        """Send at once what exists now, and wait until no change with id <= `up_to` (None: that exists now) can still
-        be sent; problems stay.
+        """Send at once what exists now, also of files that stay open, and wait until no change with id <= `up_to`
+        (None: that exists now) can still be sent; problems stay. What is not sealed is waited for.
         """
         last = self._outbox.newest_id if up_to is None else up_to
         self.urgent_up_to = max(self.urgent_up_to, last)
-        self._wake()
+        # What is written to them from here on goes on in a copy: else a busy file would be waited for without end.
+        self.at_once(one.id for one in self._outbox if one.id <= last and one.staged is not None and one.is_sealed)
         while any(record.id <= last and not self._stuck(record) for record in self._outbox):
             await self._changed()
 

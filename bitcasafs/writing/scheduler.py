@@ -72,7 +72,7 @@ class Witness(Protocol):
     """Who is told what became of changes: the vfs. Called between two awaits; must not raise or wait."""
 
     def held_open(self, node: Number) -> bool:
-        """A handle is open for writing."""
+        """A handle is open for writing, and what was written waits for its close or for a pause (`staying`)."""
         ...
 
     def sent(self, record: Record, item: Item | None) -> None:

@@ -121,14 +121,16 @@ async def machine(
     state: Path,
     *,
     sending: bool = True,
+    staying: bool = False,
     blocks: Blocks | None = None,
     keep_free_bytes: int | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
     **choices: Any,
 ) -> AsyncIterator[Machine]:
-    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs.
-    `keep_free_bytes` None: nobody looks how full the disk is. `choices`: of `Settings`.
+    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs. `staying`: so
+    does what looks at files that stay open (a test's clock then runs on while a thread works). `keep_free_bytes` None:
+    nobody looks how full the disk is. `choices`: of `Settings`.
     """
     root = (await remote.roots()).items[0]
     outbox = make_outbox(state, "boot")
@@ -164,6 +166,8 @@ async def machine(
             )
             if sending:
                 await nursery.start(fs.scheduler.run)
+            if staying:
+                await nursery.start(fs.staying.run)
             yield Machine(fs, recovered)
             nursery.cancel_scope.cancel()
     finally:
