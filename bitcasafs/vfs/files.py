@@ -8,16 +8,20 @@ portal, until it has what was written, only `flush` and `fsync` where the user a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from dataclasses import dataclass, replace
 
 import trio
 
-from bitcasafs.errors import BadHandle, BitcasaError, IsFolder, NotFound, Refused, Stale
+from bitcasafs.errors import BadHandle, BitcasaError, IsFolder, NoSpace, NotFound, Refused, Stale
+from bitcasafs.reading.bases import GONE, base_gone
+from bitcasafs.remote.interface import ContentRef
 from bitcasafs.values.items import Attributes, Kind
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Handle, Opened
+from bitcasafs.vfs.filling import Filling
 from bitcasafs.vfs.handles import FileHandle
 from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.nodes import Node
@@ -37,11 +41,12 @@ class Waits:
 
 
 class Files:
-    def __init__(self, core: Core, waits: Waits = Waits()) -> None:
+    def __init__(self, core: Core, filling: Filling, waits: Waits = Waits()) -> None:
         self._nodes, self._handles, self._tree = core.nodes, core.handles, core.tree
         self._contents, self._outbox, self._scheduler = core.contents, core.outbox, core.scheduler
         self._make_reader, self._now_ns = core.make_reader, core.now_ns
         self._space, self._deliveries, self._waits = core.space, core.deliveries, waits
+        self._filling = filling
 
     # --- open and close ---
 
@@ -168,7 +173,9 @@ class Files:
     # --- reading ---
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end. Waits for the network when they are not here."""
+        """Up to `size` bytes; fewer only at the end. Waits for the network when they are not here. BaseGone: they are
+        to come from a version that is gone.
+        """
         opened = self._handles.file(handle)
         if not opened.readable:
             raise BadHandle("the file was not opened for reading")
@@ -179,15 +186,35 @@ class Files:
             if not holes:
                 return staged.read(offset, offset + size)
             assert base is not None
-            for start, stop in holes:
-                data = await opened.read_with(base, self._make_reader).read(start, stop)
-                again = self._contents.of_node(node.number)
-                if again is not None and again[0] is staged:
-                    staged.fill(start, data)
+            pieces = await self._read_holes(opened, base, holes)
+            again = self._contents.of_node(node.number)
+            if again is not None and again[0] is staged:
+                return self._with_pieces(staged, offset, size, pieces)
         content = node.content
         if content is None:
             raise NotFound("the content of this file is not known")
         return await opened.read_with(content, self._make_reader).read(offset, offset + size)
+
+    async def _read_holes(
+        self, opened: FileHandle, base: ContentRef, holes: list[tuple[int, int]]
+    ) -> list[tuple[int, bytes]]:
+        reader = opened.read_with(base, self._make_reader)
+        try:
+            return [(start, await reader.read(start, stop)) for start, stop in holes]
+        except GONE:
+            raise base_gone() from None
+
+    def _with_pieces(self, staged: StagedFile, offset: int, size: int, pieces: list[tuple[int, bytes]]) -> bytes:
+        """[offset, offset + size) of the file, its holes there from `pieces`, which are kept if there is room."""
+        if not self._space.refuses(sum(len(piece) for _, piece in pieces)):
+            with contextlib.suppress(NoSpace):
+                for start, piece in pieces:
+                    staged.fill(start, piece)
+        data = bytearray(staged.read(offset, offset + size))
+        for start, piece in pieces:
+            for first, last in staged.holes(start, start + len(piece)):
+                data[first - offset : last - offset] = piece[first - start : last - start]
+        return bytes(data)
 
     # --- writing ---
 
@@ -239,6 +266,7 @@ class Files:
                 record = self._begin(node, keep_bytes)
             staged = await self._contents.writable(record)
             if staged is not None:
+                self._filling.begin(node.number, staged)
                 return staged
 
     def _begin(self, node: Node, limit_bytes: int | None) -> Record:

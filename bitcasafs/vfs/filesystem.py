@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from bitcasafs.backoff import Backoff
+from bitcasafs.reading.bases import Bases
 from bitcasafs.reading.blocks import Blocks
 from bitcasafs.reading.reader import Reader
 from bitcasafs.remote.interface import Remote
@@ -18,6 +19,7 @@ from bitcasafs.vfs.attributes import AttributeCalls
 from bitcasafs.vfs.conflicts import Conflicts
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.files import Files, Waits
+from bitcasafs.vfs.filling import Filling
 from bitcasafs.vfs.folders import Folders
 from bitcasafs.vfs.handles import Handles
 from bitcasafs.vfs.ledger import Ledger
@@ -126,12 +128,13 @@ def build(
         host=settings.host,
         today=lambda: _day(now_ns()),
     )
+    bases = Bases(remote, blocks)
     deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
     scheduler = Scheduler(
         outbox,
         contents,
         deliveries,
-        Sender(remote, contents, nodes),
+        Sender(remote, contents, nodes, bases.fetch),
         tree,
         conflicts,
         backoff=Backoff(attempts=None),
@@ -155,7 +158,7 @@ def build(
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
-    files = Files(core, settings.waits)
+    files = Files(core, Filling(contents, core.space, bases.fetch, nursery), settings.waits)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)

@@ -6,21 +6,18 @@ Nothing is kept here. Which change goes when is `order` and `scheduler`; what it
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 from bitcasafs.errors import (
-    BaseGone,
     BitcasaError,
     NotFound,
     ProtocolError,
     Refused,
     Unavailable,
-    VersionGone,
-    VersionMismatch,
 )
-from bitcasafs.remote.interface import Remote, ReplaceStep, Source
+from bitcasafs.remote.interface import ContentRef, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Item, Version
 from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Put, SetAttributes, Symlink
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
@@ -75,10 +72,18 @@ def attribute_change(attributes: Attributes, dropped: Iterable[str] = ()) -> Att
 
 
 class Sender:
-    def __init__(self, remote: Remote, contents: Contents, places: Places) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        contents: Contents,
+        places: Places,
+        fetch_base: Callable[[ContentRef, int, int, Sink], Awaitable[None]],
+    ) -> None:
+        """`fetch_base`: bytes of a version that content lies over, as `Remote.fetch`; BaseGone when it is gone."""
         self._remote = remote
         self._contents = contents
         self._places = places
+        self._fetch_base = fetch_base
 
     async def send(self, record: Record, progress: Callable[[int], None]) -> Item | None:
         """Carry out one change on the portal. Waits for the network; raises as `Remote` does. BaseGone: content lies
@@ -156,10 +161,7 @@ class Sender:
         base = base_of(record)
         for start, stop in staged.holes(0, staged.base_limit):
             assert base is not None
-            try:
-                await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
-            except (NotFound, VersionGone, VersionMismatch):
-                raise BaseGone("the version that a part of the file comes from is no longer to be had") from None
+            await self._fetch_base(base, start, min(stop, base.size_bytes), staged.fill)
         put = self._put(record, staged)
         replacing, spot = record.change.fields.replacing, self._places.spot(record.change.node)
         try:
