@@ -22,6 +22,15 @@ class Bases:
     def __init__(self, remote: Remote, blocks: Blocks | None) -> None:
         self._remote, self._blocks = remote, blocks
 
+    def has(self, content: ContentRef, start: int, stop: int) -> bool:
+        """[start, stop) is kept here."""
+        if start >= stop or self._blocks is None:
+            return start >= stop
+        lease = self._blocks.lease(content)
+        first, _ = lease.missing(start, stop)
+        lease.close()
+        return first >= stop
+
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         """[start, stop) in order into `sink`. Waits for the network for what is not kept here; raises as
         `Remote.fetch`, but BaseGone when that content is gone.

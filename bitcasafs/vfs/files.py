@@ -53,17 +53,15 @@ class Files:
     async def open(self, number: Number, flags: int) -> Opened:
         """IsFolder; NotFound when the file is neither here nor on the portal. Truncates with O_TRUNC.
 
-        Stale when another machine's version took the name while this one was open: on ESTALE the kernel looks the
-        path up again by itself, unseen by the application (measured).
+        Unreachable: for writing, while not all of the file is here and the portal cannot be reached. Stale when another
+        machine's version took the name while this one was open: on ESTALE the kernel looks the path up again by itself,
+        unseen by the application (measured).
         """
-        node = self._nodes[number]
-        if node.superseded:
-            raise Stale("the name leads to a newer version by now")
-        if node.kind is Kind.FOLDER:
-            raise IsFolder("a folder cannot be opened as a file")
-        if node.content is None and self._contents.of_node(number) is None:
-            raise NotFound("the content of this file is not known")
+        node = self._openable(number)
         opened = FileHandle.with_flags(node, flags)
+        if opened.writable and not flags & os.O_TRUNC:
+            await self._filling.may_begin(node)
+            self._openable(number)
         handle = self._handles.add(opened)
         if opened.writable:
             self._note_activity(node)
@@ -76,6 +74,16 @@ class Files:
         # Unchanged: keep them. Off, an open waits in the kernel behind a stalled reader of the same file (measured).
         keep, node.pages_valid = node.pages_valid, True
         return Opened(handle, keep_pages=keep)
+
+    def _openable(self, number: Number) -> Node:
+        node = self._nodes[number]
+        if node.superseded:
+            raise Stale("the name leads to a newer version by now")
+        if node.kind is Kind.FOLDER:
+            raise IsFolder("a folder cannot be opened as a file")
+        if node.content is None and self._contents.of_node(number) is None:
+            raise NotFound("the content of this file is not known")
+        return node
 
     def created(self, node: Node, flags: int) -> Opened:
         """A handle on a file that was made this moment: dirty, so that its first flush seals the empty content."""
@@ -235,9 +243,13 @@ class Files:
         return written
 
     async def resize(self, node: Node, size_bytes: int, handle: FileHandle | None = None) -> None:
-        """truncate(2): cut, or extend with zeros. Without a handle it is complete, and sealed, on return."""
+        """truncate(2): cut, or extend with zeros. Without a handle it is complete, and sealed, on return, and
+        Unreachable as for `open`.
+        """
         if node.kind is Kind.FOLDER:
             raise IsFolder("a folder has no size")
+        if handle is None and size_bytes:
+            await self._filling.may_begin(node, size_bytes)
         staged = await self._for_writing(node, size_bytes)
         staged.truncate(size_bytes)
         node.modified_ns = self._now_ns()

@@ -14,6 +14,7 @@ from bitcasafs.reading.bases import Bases
 from bitcasafs.reading.blocks import Blocks
 from bitcasafs.reading.reader import Reader
 from bitcasafs.remote.interface import Remote
+from bitcasafs.remote.reach import ReachRemote
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
 from bitcasafs.vfs.conflicts import Conflicts
@@ -109,6 +110,7 @@ def build(
     `nursery` holds what reads ahead; `blocks` keeps what was read (None: nothing does). Starts nothing: the caller runs
     `scheduler.run` and `staying.run`.
     """
+    remote = reach = ReachRemote(remote, settings.timeout_seconds)
     nodes = Nodes(ledger)
     nodes.seed(root, outbox.known_nodes())
     listings = Listings(remote, nodes, nursery, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
@@ -158,7 +160,7 @@ def build(
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
-    files = Files(core, Filling(contents, core.space, bases.fetch, nursery), settings.waits)
+    files = Files(core, Filling(contents, core.space, bases, reach, nursery), settings.waits)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)

@@ -1,20 +1,22 @@
 """Partly written files are completed in the background: their holes are fetched before the version below is gone.
 
-Who uses: `files`, at each write into a file that is not wholly here. One task a staged file, in the nursery of the file
-system; two fetch at a time. It ends when the file is whole, unlinked, cut to nothing, sent or dropped; what it could
-not fetch is fetched by the sender. Nothing here raises: who writes is told of nothing.
+Who uses: `files`, at each write into a file that is not wholly here, and before one is opened for that. One task a
+staged file, in the nursery of the file system; two fetch at a time. It ends when the file is whole, unlinked, cut to
+nothing, sent or dropped; what it could not fetch is fetched by the sender, and who writes is told of nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from weakref import WeakSet
 
 import trio
 
 from bitcasafs.errors import BaseGone, BitcasaError
-from bitcasafs.remote.interface import ContentRef, Sink
+from bitcasafs.reading.bases import Bases
+from bitcasafs.remote.interface import ContentRef
+from bitcasafs.remote.reach import ReachRemote
+from bitcasafs.vfs.nodes import Node
 from bitcasafs.writing.change import Number, State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.space import Space
@@ -31,15 +33,34 @@ RANGE_BYTES = 4 << 20
 AT_ONCE = 2
 """Readers and uploads share the link."""
 
-Fetch = Callable[[ContentRef, int, int, Sink], Awaitable[None]]
-
 
 class Filling:
-    def __init__(self, contents: Contents, space: Space, fetch: Fetch, nursery: trio.Nursery) -> None:
-        """`fetch`: as `reading.bases.Bases.fetch`."""
-        self._contents, self._space, self._fetch, self._nursery = contents, space, fetch, nursery
+    def __init__(
+        self, contents: Contents, space: Space, bases: Bases, reach: ReachRemote, nursery: trio.Nursery
+    ) -> None:
+        self._contents, self._space, self._nursery = contents, space, nursery
+        self._bases, self._reach = bases, reach
         self._begun: WeakSet[StagedFile] = WeakSet()
         self._limiter = trio.CapacityLimiter(AT_ONCE)
+
+    async def may_begin(self, node: Node, keep_bytes: int | None = None) -> None:
+        """A write into the file may leave holes before `keep_bytes` (None: anywhere): return when they could be filled,
+        at once when all of that is here, or when the portal answered a moment ago. Unreachable: they could not.
+        """
+        if not self._reach.answers() and not self._is_here(node, keep_bytes):
+            await self._reach.need()
+
+    def _is_here(self, node: Node, keep_bytes: int | None) -> bool:
+        found = self._contents.of_node(node.number)
+        if found is not None:
+            staged, base = found
+            holes = staged.holes(0, staged.size_bytes if keep_bytes is None else keep_bytes)
+            return base is None or all(self._bases.has(base, *hole) for hole in holes)
+        content = node.content
+        if content is None:
+            return True
+        kept = content.size_bytes if keep_bytes is None else min(keep_bytes, content.size_bytes)
+        return self._bases.has(content, 0, kept)
 
     def begin(self, node: Number, staged: StagedFile) -> None:
         """Complete the file, unless that was begun before."""
@@ -85,7 +106,7 @@ class Filling:
 
         try:
             async with self._limiter:
-                await self._fetch(base, start, stop, fill)
+                await self._bases.fetch(base, start, stop, fill)
         except BaseGone:
             raise
         except (BitcasaError, OSError):  # the network, the session, this disk
