@@ -48,7 +48,7 @@ class StayingOpen:
         self._files.seal(node)
         node.activity = None  # what is sealed is not held back any more
         record = self._contents.record(node.number)
-        if overdue and record is not None and record.state is State.READY:
+        if overdue and record is not None and record.state is State.READY and self._contents.is_copied_soon(record):
             # Its turn may come when it was just written again, each time: from here on that goes on in a copy.
             self._deliveries.at_once([record.id])
         self._scheduler.wake()

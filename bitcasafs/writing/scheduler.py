@@ -22,7 +22,7 @@ import trio
 from cachetools import TTLCache
 
 from bitcasafs.backoff import Backoff
-from bitcasafs.errors import BitcasaError, NoSpace, NotFound, Refused, Unavailable
+from bitcasafs.errors import BitcasaError, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
 from bitcasafs.writing.contents import Contents
@@ -31,8 +31,9 @@ from bitcasafs.writing.order import sendable
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.parcels import ParcelLimits, parcels
 from bitcasafs.writing.rate import Rate
-from bitcasafs.writing.sender import Sender
+from bitcasafs.writing.sender import Sender, befallen
 from bitcasafs.writing.settle import RECENT_SECONDS, Waiting, settles
+from bitcasafs.writing.under_way import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +246,8 @@ class Scheduler:
         """Its content may still be written to, or is likely to change in a moment. What may be on the portal already is
         only repeated: that waits for nobody.
         """
+        if self._contents.under_way.is_wanted(record.id):
+            return True
         if self._kernel_gone or record.unsure or record.id in self._outbox.urgent:
             return False
         if record.change.kind is ChangeKind.CONTENT and self._is_held_open(record):
@@ -309,20 +312,25 @@ class Scheduler:
         try:
             return await self._sender.send_together(parcel)
         except Exception as error:  # noqa: BLE001 - sorted in one place
-            return [_sorted(error, parcel[0])] * len(parcel)
+            return [befallen(error, parcel[0])] * len(parcel)
 
     async def _attempt(self, record: Record) -> Sequence[Outcome]:
-        def progress(done: int) -> None:
-            self._note_bytes(record, done)
-            self._progress[record.id] = done
-            self._deliveries.note_progress()
+        outcomes: list[Outcome] = []
+        with self._contents.under_way.sending(record) as way:
 
-        try:
-            return [await self._sender.send(record, progress)]
-        except NotFound as error:
-            return [None if record.change.kind is ChangeKind.DELETE else error]
-        except Exception as error:  # noqa: BLE001 - sorted in one place
-            return [_sorted(error, record)]
+            def progress(done: int) -> None:
+                self._note_bytes(record, done)
+                self._progress[record.id] = done
+                way.note(done)
+                self._deliveries.note_progress()
+
+            try:
+                outcomes.append(await self._sender.send(record, progress))
+            except NotFound as error:
+                outcomes.append(None if record.change.kind is ChangeKind.DELETE else error)
+            except Exception as error:  # noqa: BLE001 - sorted in one place
+                outcomes.append(befallen(error, record))
+        return outcomes or [way.stopped]
 
     def _tell_witness(self, record: Record, item: Item | None) -> None:
         try:
@@ -360,11 +368,14 @@ class Scheduler:
         current = self._outbox.get(record.id)
         maybe_there = isinstance(error, Unavailable) and error.applied is not False
         if current is not None and not self._deliveries.give(current, error, taken_back=not maybe_there):
-            wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
-            delay = self._backoff.delay(current.attempts, wish, self._random_unit())
-            self._not_before[record.id] = trio.current_time() + (self._backoff.cap_seconds if delay is None else delay)
+            if not isinstance(error, Stopped):
+                wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
+                delay = self._backoff.delay(current.attempts, wish, self._random_unit())
+                delay = self._backoff.cap_seconds if delay is None else delay
+                self._not_before[record.id] = trio.current_time() + delay
             self._outbox.update(current.moved(State.READY, unsure=current.unsure or maybe_there))
-        self._count_failure(error)
+        if not isinstance(error, Stopped):
+            self._count_failure(error)
 
     def _refuse(self, record: Record, error: Refused) -> None:
         current = self._outbox.get(record.id)
@@ -378,13 +389,3 @@ class Scheduler:
     def _count_failure(self, error: BitcasaError) -> None:
         self._failed += 1
         self._last_error = str(error)
-
-
-def _sorted(error: Exception, record: Record) -> BitcasaError:
-    """What befell an attempt as one of our kinds."""
-    if isinstance(error, BitcasaError):
-        return error
-    if isinstance(error, OSError):
-        return NoSpace(f"the staging folder: {error.strerror or error}")
-    log.error("a change could not be sent: %s", record.change.kind.value, exc_info=error)
-    return Refused("an internal error; the log has the details")

@@ -6,12 +6,14 @@ Nothing is kept here. Which change goes when is `order` and `scheduler`; what it
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 from bitcasafs.errors import (
     BitcasaError,
+    NoSpace,
     NotFound,
     ProtocolError,
     Refused,
@@ -23,6 +25,8 @@ from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operati
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
 from bitcasafs.writing.contents import Contents, base_of
 from bitcasafs.writing.staging import StagedFile
+
+log = logging.getLogger(__name__)
 
 
 class Places(Protocol):
@@ -69,6 +73,16 @@ def attribute_change(attributes: Attributes, dropped: Iterable[str] = ()) -> Att
     names = [field.name for field in fields(Attributes) if field.name not in ("xattrs", "symlink")]
     values = {name: value for name in names if (value := getattr(attributes, name)) is not None}
     return AttributeChange(values=values, xattrs={**dict.fromkeys(dropped), **attributes.xattrs})
+
+
+def befallen(error: Exception, record: Record) -> BitcasaError:
+    """What befell an attempt to send, as one of our kinds."""
+    if isinstance(error, BitcasaError):
+        return error
+    if isinstance(error, OSError):
+        return NoSpace(f"the staging folder: {error.strerror or error}")
+    log.error("a change could not be sent: %s", record.change.kind.value, exc_info=error)
+    return Refused("an internal error; the log has the details")
 
 
 class Sender:
