@@ -187,6 +187,7 @@ def _settings(config: MountConfig) -> Settings:
         timeout_seconds=config.timeout_seconds,
         uploads=config.uploads,
         settle_seconds=config.settle_seconds,
+        strict=config.strict,
         waits=Waits(close=config.close_remote, fsync=config.fsync_remote),
         host=socket.gethostname(),
         disk=config.drive if config.portal is None else None,

@@ -33,6 +33,7 @@ from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.staying import StayingOpen
+from bitcasafs.vfs.strict import Strict
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
 from bitcasafs.writing.change import State
@@ -52,6 +53,7 @@ class Settings:
     uploads: int = 4
     settle_seconds: float = 1.0
     waits: Waits = Waits()
+    strict: bool = False
     host: str = "this machine"
     """Names conflict copies."""
     disk: Path | None = None
@@ -161,7 +163,7 @@ def build(
         now_ns=now_ns,
     )
     files = Files(core, Filling(contents, core.space, bases, reach, nursery), settings.waits)
-    names = Names(core, files, Removal(core))
+    names = Names(core, files, Removal(core), Strict(core, files) if settings.strict else None)
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
     return FileSystem(

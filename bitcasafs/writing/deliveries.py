@@ -43,14 +43,18 @@ class Deliveries:
     # --- for those who wait -----------------------------------------------------------------------------------------
 
     async def carry_out(self, change: Change) -> Item | None:
-        """Append a change and wait until it is on the portal.
+        """Append a change and wait for its `outcome`."""
+        return await self.outcome(self._outbox.append(change))
+
+    async def outcome(self, record: Record) -> Item | None:
+        """Wait until a change that was made this moment is on the portal; it goes at once.
 
         When the portal refuses it, or cannot be reached, it is taken back and the reason raised; TimedOut when
         nothing has moved for the mount's time-out while it waited for its turn. When the answer is lost the reason is
         raised, and the change stays, to be asked for again: until its outcome is known nothing else of the node may go.
         """
-        record = self._outbox.append(change)
         waiter = self._waiters[record.id] = _Waiter()
+        self.at_once([record.id])
         try:
             while not waiter.done.is_set():
                 moved = self._moved

@@ -222,7 +222,8 @@ class Sender:
         match change.kind:
             case ChangeKind.MKDIR:
                 parent, name = self._target(record)
-                return Mkdir(parent, name, exists=OnExisting.MERGE, attributes=self._attributes(what), key=key)
+                exists = OnExisting.FAIL if what.exclusive else OnExisting.MERGE
+                return Mkdir(parent, name, exists=exists, attributes=self._attributes(what), key=key)
             case ChangeKind.SYMLINK:
                 parent, name = self._target(record)
                 return Symlink(
