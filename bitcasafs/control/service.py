@@ -53,7 +53,7 @@ class Drive(Protocol):
         ...
 
     async def drained(self, until: int) -> None:
-        """Return when no change up to number `until` can still be sent."""
+        """Seal what is open, send at once, return when no change up to number `until` can still be sent."""
         ...
 
     async def ended(self) -> None:

@@ -32,6 +32,7 @@ from bitcasafs.remote.interface import Remote
 from bitcasafs.remote.open import RemoteConfig
 from bitcasafs.remote.timing import TimingRemote
 from bitcasafs.values.items import Item
+from bitcasafs.vfs.files import Waits
 from bitcasafs.vfs.filesystem import FileSystem, Settings, build
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.view import Owner
@@ -185,6 +186,9 @@ def _settings(config: MountConfig) -> Settings:
         ttl_seconds=config.ttl_seconds,
         timeout_seconds=config.timeout_seconds,
         uploads=config.uploads,
+        settle_seconds=config.settle_seconds,
+        strict=config.strict,
+        waits=Waits(close=config.close_remote, fsync=config.fsync_remote),
         host=socket.gethostname(),
         disk=config.drive if config.portal is None else None,
         staged=config.staged,

@@ -102,6 +102,7 @@ class Life:
     # --- for the control service ----------------------------------------------------------------------------------
 
     async def drained(self, until: int) -> None:
+        self._parts.core.files.seal_all()
         await self._parts.core.deliveries.drained(until)
 
     async def ended(self) -> None:

@@ -81,6 +81,7 @@ async def _live(parts: Parts, nursery: trio.Nursery, report: Report) -> None:
     life = Life(parts)
     await nursery.start(_obey_signals, life)
     await nursery.start(parts.core.scheduler.run)
+    await nursery.start(parts.core.staying.run)
     make_private_folder(parts.entry.socket.parent)
     service = ControlService(parts.entry.socket, life)
     await nursery.start(service.run)

@@ -10,14 +10,17 @@ from pathlib import Path
 import trio
 
 from bitcasafs.backoff import Backoff
+from bitcasafs.reading.bases import Bases
 from bitcasafs.reading.blocks import Blocks
 from bitcasafs.reading.reader import Reader
 from bitcasafs.remote.interface import Remote
+from bitcasafs.remote.reach import ReachRemote
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
 from bitcasafs.vfs.conflicts import Conflicts
 from bitcasafs.vfs.core import Core
-from bitcasafs.vfs.files import Files
+from bitcasafs.vfs.files import Files, Waits
+from bitcasafs.vfs.filling import Filling
 from bitcasafs.vfs.folders import Folders
 from bitcasafs.vfs.handles import Handles
 from bitcasafs.vfs.ledger import Ledger
@@ -29,6 +32,8 @@ from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
+from bitcasafs.vfs.staying import StayingOpen
+from bitcasafs.vfs.strict import Strict
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
 from bitcasafs.writing.change import State
@@ -47,6 +52,8 @@ class Settings:
     timeout_seconds: float = 15.0
     uploads: int = 4
     settle_seconds: float = 1.0
+    waits: Waits = Waits()
+    strict: bool = False
     host: str = "this machine"
     """Names conflict copies."""
     disk: Path | None = None
@@ -78,6 +85,7 @@ class FileSystem:
     deliveries: Deliveries
     deciding: Problems
     scheduler: Scheduler
+    staying: StayingOpen
     outbox: Outbox
 
     def problems(self) -> Iterator[Problem]:
@@ -102,8 +110,9 @@ def build(
 ) -> FileSystem:
     """The objects over one remote, outbox, staging folder and ledger. `root` is the item that the mountpoint shows;
     `nursery` holds what reads ahead; `blocks` keeps what was read (None: nothing does). Starts nothing: the caller runs
-    `scheduler.run`.
+    `scheduler.run` and `staying.run`.
     """
+    remote = reach = ReachRemote(remote, settings.timeout_seconds)
     nodes = Nodes(ledger)
     nodes.seed(root, outbox.known_nodes())
     listings = Listings(remote, nodes, nursery, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
@@ -123,12 +132,13 @@ def build(
         host=settings.host,
         today=lambda: _day(now_ns()),
     )
+    bases = Bases(remote, blocks)
     deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
     scheduler = Scheduler(
         outbox,
         contents,
         deliveries,
-        Sender(remote, contents, nodes),
+        Sender(remote, contents, nodes, bases.fetch),
         tree,
         conflicts,
         backoff=Backoff(attempts=None),
@@ -152,13 +162,14 @@ def build(
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
-    files = Files(core)
-    names = Names(core, files, Removal(core))
+    files = Files(core, Filling(contents, core.space, bases, reach, nursery), settings.waits)
+    names = Names(core, files, Removal(core), Strict(core, files) if settings.strict else None)
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
     return FileSystem(
-        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler, outbox
-    )
+        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler,
+        StayingOpen(core, files), outbox,
+    )  # fmt: skip
 
 
 def _day(wall_ns: int) -> date:

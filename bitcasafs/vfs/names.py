@@ -18,15 +18,16 @@ from bitcasafs.vfs.entry import Absent, Caller, Entry, Opened
 from bitcasafs.vfs.files import Files
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.vfs.removal import Removal
+from bitcasafs.vfs.strict import Strict
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number
 
 
 class Names:
-    def __init__(self, core: Core, files: Files, removal: Removal) -> None:
+    def __init__(self, core: Core, files: Files, removal: Removal, strict: Strict | None) -> None:
         self._remote, self._nodes, self._listings = core.remote, core.nodes, core.listings
         self._overlay, self._view, self._tree = core.overlay, core.view, core.tree
         self._contents, self._outbox, self._now_ns = core.contents, core.outbox, core.now_ns
-        self._files, self._removal = files, removal
+        self._files, self._removal, self._strict = files, removal, strict
 
     # --- looking ---
 
@@ -73,7 +74,7 @@ class Names:
     ) -> tuple[Opened, Entry]:
         """open(2) with O_CREAT. Exists with O_EXCL; a file that is there already is opened."""
         self._folder(parent)
-        found = await self._overlay.find(parent, name)
+        found = await self._find(parent, name, exclusive=bool(flags & os.O_EXCL))
         self._folder(parent)  # somebody may have removed it while its listing was waited for
         if found is not None:
             if flags & os.O_EXCL:
@@ -87,7 +88,9 @@ class Names:
             fields = Fields(
                 parent=parent, name=name, over=over, over_node=over_node, attributes=self._new(permissions, caller)
             )
-            self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
+            record = self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
+        if self._strict is not None and flags & os.O_EXCL:
+            await self._strict.create(node, record)
         return self._files.created(node, flags), self._given(node)
 
     async def mkdir(self, parent: Number, name: str, permissions: int, caller: Caller) -> Entry:
@@ -102,19 +105,28 @@ class Names:
         self, kind: ChangeKind, parent: Number, name: str, attributes: Attributes, target: str | None = None
     ) -> Entry:
         self._folder(parent)
-        found = await self._overlay.find(parent, name)
+        found = await self._find(parent, name, exclusive=True)
         self._folder(parent)
         if found is not None:
             raise Exists(f"{name!r} is there already")
         if target is not None:
             attributes = replace(attributes, symlink=target)
         node = self._nodes.make(Kind.FOLDER if kind is ChangeKind.MKDIR else Kind.SYMLINK, parent, name)
-        with self._outbox.together():
+        change = Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes))
+        if self._strict is not None and kind is ChangeKind.MKDIR:
             self._tree.remember(node.number)
-            self._outbox.append(
-                Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes))
-            )
+            await self._strict.make_folder(node, change)
+        else:
+            with self._outbox.together():
+                self._tree.remember(node.number)
+                self._outbox.append(change)
         return self._given(node)
+
+    async def _find(self, parent: Number, name: str, *, exclusive: bool) -> Number | None:
+        found = await self._overlay.find(parent, name)
+        if found is not None and exclusive and self._strict is not None:
+            return await self._strict.look_again((parent, name))
+        return found
 
     def _new(self, permissions: int, caller: Caller) -> Attributes:
         now = self._now_ns()
@@ -166,6 +178,10 @@ class Names:
             return
         if other is not None:
             self._may_replace(node, other, new_name)
+        if other is not None and self._strict is not None:
+            if not await self._strict.replace(node, (parent, name), other, (new_parent, new_name)):
+                await self.rename(parent, name, new_parent, new_name, flags)
+            return
         self._removal.move(node, (parent, name), other, (new_parent, new_name))
 
     def _known(self, folder: Number, name: str) -> Node | None:

@@ -15,6 +15,7 @@ from bitcasafs.values.items import Address, Attributes, Item, Kind, Version
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.writing.change import Number
 from bitcasafs.writing.outbox import KnownNode
+from bitcasafs.writing.staying import Activity
 
 ROOT: Number = 1
 """FUSE_ROOT_ID."""
@@ -45,6 +46,8 @@ class Node:
     """What the kernel keeps of the content, if anything, is of this version."""
     modified_ns: int | None = None
     """Time of the last write since the content was sealed."""
+    activity: Activity | None = None
+    """What holds back content of a file that is open for writing; None: what is sealed may be sent."""
     problem: Exception | None = None
     """Why the portal refused it: told once to the next flush or fsync of a handle that was open."""
 

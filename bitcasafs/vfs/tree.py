@@ -82,9 +82,10 @@ class Tree:
 
     def held_open(self, node: Number) -> bool:
         try:
-            return self._nodes[node].writers > 0
+            found = self._nodes[node]
         except BitcasaError:
             return False
+        return found.writers > 0 and found.activity is not None
 
     def sent(self, record: Record, item: Item | None) -> None:
         change, fields = record.change, record.change.fields

@@ -58,7 +58,8 @@ class Fields:
         the node that a new one replaces under its name, and its version: on the portal it is new content of that
         node, whose history goes on. `replacing`: how far that got on a portal that cannot overwrite
         (`remote.interface.ReplaceStep`), so that it is finished, not begun again, after a kill.
-    MKDIR, SYMLINK: parent, name, attributes (with the link's text); SYMLINK: `over_node` and `over` as above.
+    MKDIR, SYMLINK: parent, name, attributes (with the link's text); SYMLINK: `over_node` and `over` as above; MKDIR:
+        `exclusive`: not merged with a folder that is there.
     MOVE: old_parent, old_name, parent, name; `over_node` what it replaces (in version `over`), or exchanges with.
     DELETE: old_parent, old_name; folder.
     ATTRIBUTES: attributes: each that is not None is set.
@@ -72,6 +73,7 @@ class Fields:
     over: Version | None = None
     over_node: Number | None = None
     exchange: bool = False
+    exclusive: bool = False
     folder: bool = False
     size_bytes: int | None = None
     base_id: str | None = None
@@ -127,6 +129,11 @@ class Record:
     def quiet(self) -> bool:
         """Nothing of it can be on the portal: it may be changed, or taken back."""
         return self.state is not State.SENDING and not self.unsure and self.change.fields.replacing is None
+
+    @property
+    def is_sealed(self) -> bool:
+        """It will be sent as it is, unless it is written again before."""
+        return self.state in (State.READY, State.SENDING)
 
     @property
     def makes(self) -> bool:

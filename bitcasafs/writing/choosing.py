@@ -129,6 +129,8 @@ class Choosing:
         """Its content may still be written to, or is likely to change in a moment. What may be on the portal already is
         only repeated: that waits for nobody.
         """
+        if self._contents.under_way.is_wanted(record.id):
+            return True
         if self.kernel_gone or record.unsure or record.id in self._outbox.urgent:
             return False
         if record.change.kind is ChangeKind.CONTENT and self._is_held_open(record):

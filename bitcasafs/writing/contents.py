@@ -19,6 +19,10 @@ from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record,
 from bitcasafs.writing.outbox import Outbox, new_key
 from bitcasafs.writing.ranges import Ranges
 from bitcasafs.writing.staging import StagedFile, Staging
+from bitcasafs.writing.under_way import UnderWay
+
+COPIED_BYTES = 64 << 20
+"""Larger files are copied only where that is quick: half a second of a slow disk, for which a writer waits."""
 
 
 class Contents:
@@ -30,6 +34,7 @@ class Contents:
         self._files: dict[str, StagedFile] = {}
         self._orphans: dict[Number, tuple[StagedFile, ContentRef | None]] = {}
         self._locks: WeakValueDictionary[Number, trio.Lock] = WeakValueDictionary()
+        self.under_way = UnderWay()
 
     # --- what there is --------------------------------------------------------------------------------------------
 
@@ -86,7 +91,8 @@ class Contents:
 
     async def writable(self, record: Record) -> StagedFile | None:
         """The content, ready to be written: taken back from the queue, or copied while it is on its way or may have
-        arrived (an in-kernel copy in a thread).
+        arrived (an in-kernel copy in a thread). Of a large file on a disk that cannot share a copy's blocks the sending
+        is stopped instead, where that is sure to undo it; it begins again after the next seal.
 
         None: there is newer content, or none any more: look again.
         """
@@ -97,11 +103,38 @@ class Contents:
             current = self.record(record.change.node)
             if current is None or current.id != record.id:
                 return None
+            if self._may_stop(current):
+                await self._stop(current)
+                return None
             if current.state is State.SENDING or current.unsure or current.id in self._outbox.urgent:
                 return await self._copy(current)
             if current.state is not State.OPEN:
                 current = self._outbox.update(current.moved(State.OPEN, reason=None))
             return self.staged(current)
+
+    def is_copied_soon(self, record: Record) -> bool:
+        """A copy of what is sealed is made in a moment."""
+        return (record.change.fields.size_bytes or 0) <= COPIED_BYTES or self._staging.clones
+
+    def _may_stop(self, sending: Record) -> bool:
+        if sending.state is not State.SENDING or sending.unsure or sending.id in self._outbox.urgent:
+            return False
+        if self.is_copied_soon(sending) or sending.change.fields.replacing is not None:
+            return False
+        return self.under_way.may_stop(sending.id)
+
+    async def _stop(self, sending: Record) -> None:
+        """Take it back from its way, unless it arrives this moment, or may have."""
+        with self.under_way.stopping(sending.id):
+            while True:
+                current = self._outbox.get(sending.id)
+                if current is None or current.state is not State.SENDING:
+                    break
+                changed = trio.Event()
+                self._outbox.watch_once(changed.set)
+                await changed.wait()
+            if current is not None and current.state is State.READY and current.quiet:
+                self._outbox.update(current.moved(State.OPEN))
 
     async def _copy(self, sending: Record) -> StagedFile | None:
         original = self.staged(sending)
@@ -279,6 +312,7 @@ class Contents:
     def _forget(self, record: Record) -> None:
         """Open handles read on from the file only through `of_node`, which finds it no more."""
         assert record.staged is not None
+        self.under_way.forget(record.id)
         staged = self._files.pop(record.staged, None)
         if staged is not None:
             staged.close()

@@ -6,6 +6,7 @@ between two awaits; every wait may be cancelled, and leaves the change in the ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import trio
@@ -33,6 +34,7 @@ class Deliveries:
         self._waiters: dict[int, _Waiter] = {}
         self._refusals: dict[int, Refused] = {}
         self._moved = 0
+        self._moved_at = -math.inf
         self.hurried: set[int] = set()
         """Urgent changes whose back-off is to be forgotten at the next look, once: the portal may answer by now."""
         self.urgent_up_to = 0
@@ -41,14 +43,18 @@ class Deliveries:
     # --- for those who wait -----------------------------------------------------------------------------------------
 
     async def carry_out(self, change: Change) -> Item | None:
-        """Append a change and wait until it is on the portal.
+        """Append a change and wait for its `outcome`."""
+        return await self.outcome(self._outbox.append(change))
+
+    async def outcome(self, record: Record) -> Item | None:
+        """Wait until a change that was made this moment is on the portal; it goes at once.
 
         When the portal refuses it, or cannot be reached, it is taken back and the reason raised; TimedOut when
         nothing has moved for the mount's time-out while it waited for its turn. When the answer is lost the reason is
         raised, and the change stays, to be asked for again: until its outcome is known nothing else of the node may go.
         """
-        record = self._outbox.append(change)
         waiter = self._waiters[record.id] = _Waiter()
+        self.at_once([record.id])
         try:
             while not waiter.done.is_set():
                 moved = self._moved
@@ -68,12 +74,13 @@ class Deliveries:
         return waiter.item
 
     async def drained(self, up_to: int | None = None) -> None:
-        """Send at once what exists now, and wait until no change with id <= `up_to` (None: that exists now) can still
-        be sent; problems stay.
+        """Send at once what exists now, also of files that stay open, and wait until no change with id <= `up_to`
+        (None: that exists now) can still be sent; problems stay. What is not sealed is waited for.
         """
         last = self._outbox.newest_id if up_to is None else up_to
         self.urgent_up_to = max(self.urgent_up_to, last)
-        self._wake()
+        # What is written to them from here on goes on in a copy: else a busy file would be waited for without end.
+        self.at_once(one.id for one in self._outbox if one.id <= last and one.staged is not None and one.is_sealed)
         while any(record.id <= last and not self._stuck(record) for record in self._outbox):
             await self._changed()
 
@@ -87,6 +94,7 @@ class Deliveries:
         as anything moves. TimedOut: nothing did for the mount's time-out; it stays and is sent later. Refused, or
         another error: why it is a problem.
         """
+        began = trio.current_time()
         while left := [record for record in self._outbox.of_node(node) if record.state is not State.OPEN]:
             for record in left:
                 if record.state is State.PROBLEM:
@@ -94,18 +102,19 @@ class Deliveries:
             new = [record.id for record in left if record.id not in self._outbox.urgent]
             if new:
                 self.at_once(new)
-            await self._change_or_give_up("nothing of it reaches the portal; it is sent later")
+            await self._change_or_give_up("nothing of it reaches the portal; it is sent later", began)
 
     async def settled(self, *nodes: Number) -> None:
         """Wait until of none of the nodes anything is on its way, or may have arrived unanswered.
 
         TimedOut when nothing has moved for the mount's time-out.
         """
+        began = trio.current_time()
         self.at_once(record.id for node in nodes for record in self._outbox.of_node(node) if record.unsure)
         while any(
             record.state is State.SENDING or record.unsure for node in nodes for record in self._outbox.of_node(node)
         ):
-            await self._change_or_give_up("what is on its way does not reach the portal")
+            await self._change_or_give_up("what is on its way does not reach the portal", began)
 
     def at_once(self, records: Iterable[int]) -> None:
         """Nothing holds these back any more but what they depend on."""
@@ -114,13 +123,16 @@ class Deliveries:
         self.hurried |= numbers
         self._wake()
 
-    async def _change_or_give_up(self, why: str) -> None:
-        moved = self._moved
-        with trio.move_on_after(self._timeout_seconds):
+    async def _change_or_give_up(self, why: str, began: float) -> None:
+        """Attempts that fail change records, and move nothing."""
+        with trio.move_on_at(self._patient_until(began)):
             await self._changed()
             return
-        if moved == self._moved:
+        if trio.current_time() >= self._patient_until(began):
             raise TimedOut(why, applied=False)
+
+    def _patient_until(self, began: float) -> float:
+        return max(began, self._moved_at) + self._timeout_seconds
 
     async def _changed(self) -> None:
         changed = trio.Event()
@@ -132,6 +144,7 @@ class Deliveries:
     def note_progress(self) -> None:
         """Bytes, or an answer, went over the link."""
         self._moved += 1
+        self._moved_at = trio.current_time()
 
     def is_waited_for(self, number: int) -> bool:
         """Somebody waits for the outcome itself, and is told of a refusal."""

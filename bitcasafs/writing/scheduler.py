@@ -21,7 +21,7 @@ from typing import Protocol
 import trio
 
 from bitcasafs.backoff import Backoff
-from bitcasafs.errors import BitcasaError, NoSpace, NotFound, Refused, Unavailable
+from bitcasafs.errors import BitcasaError, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
 from bitcasafs.writing.choosing import Choosing
@@ -29,7 +29,8 @@ from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.rate import Rate
-from bitcasafs.writing.sender import Sender
+from bitcasafs.writing.sender import Sender, befallen
+from bitcasafs.writing.under_way import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Witness(Protocol):
     """Who is told what became of changes: the vfs. Called between two awaits; must not raise or wait."""
 
     def held_open(self, node: Number) -> bool:
-        """A handle is open for writing."""
+        """A handle is open for writing, and what was written waits for its close or for a pause (`staying`)."""
         ...
 
     def sent(self, record: Record, item: Item | None) -> None:
@@ -271,20 +272,25 @@ class Scheduler:
         try:
             return await self._sender.send_together(parcel)
         except Exception as error:  # noqa: BLE001 - sorted in one place
-            return [_sorted(error, parcel[0])] * len(parcel)
+            return [befallen(error, parcel[0])] * len(parcel)
 
     async def _attempt(self, record: Record) -> Sequence[Outcome]:
-        def progress(done: int) -> None:
-            self._note_bytes(record, done)
-            self._progress[record.id] = done
-            self._deliveries.note_progress()
+        outcomes: list[Outcome] = []
+        with self._contents.under_way.sending(record) as way:
 
-        try:
-            return [await self._sender.send(record, progress)]
-        except NotFound as error:
-            return [None if record.change.kind is ChangeKind.DELETE else error]
-        except Exception as error:  # noqa: BLE001 - sorted in one place
-            return [_sorted(error, record)]
+            def progress(done: int) -> None:
+                self._note_bytes(record, done)
+                self._progress[record.id] = done
+                way.note(done)
+                self._deliveries.note_progress()
+
+            try:
+                outcomes.append(await self._sender.send(record, progress))
+            except NotFound as error:
+                outcomes.append(None if record.change.kind is ChangeKind.DELETE else error)
+            except Exception as error:  # noqa: BLE001 - sorted in one place
+                outcomes.append(befallen(error, record))
+        return outcomes or [way.stopped]
 
     def _tell_witness(self, record: Record, item: Item | None) -> None:
         try:
@@ -323,11 +329,13 @@ class Scheduler:
         current = self._outbox.get(record.id)
         maybe_there = isinstance(error, Unavailable) and error.applied is not False
         if current is not None and not self._deliveries.give(current, error, taken_back=not maybe_there):
-            wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
-            delay = self._backoff.delay(current.attempts, wish, self._random_unit())
-            self._choosing.postpone(record, self._backoff.cap_seconds if delay is None else delay)
+            if not isinstance(error, Stopped):
+                wish = error.retry_after_seconds if isinstance(error, Unavailable) else None
+                delay = self._backoff.delay(current.attempts, wish, self._random_unit())
+                self._choosing.postpone(record, self._backoff.cap_seconds if delay is None else delay)
             self._outbox.update(current.moved(State.READY, unsure=current.unsure or maybe_there))
-        self._count_failure(error)
+        if not isinstance(error, Stopped):
+            self._count_failure(error)
 
     def _refuse(self, record: Record, error: Refused) -> None:
         current = self._outbox.get(record.id)
@@ -341,13 +349,3 @@ class Scheduler:
     def _count_failure(self, error: BitcasaError) -> None:
         self._failed += 1
         self._last_error = str(error)
-
-
-def _sorted(error: Exception, record: Record) -> BitcasaError:
-    """What befell an attempt as one of our kinds."""
-    if isinstance(error, BitcasaError):
-        return error
-    if isinstance(error, OSError):
-        return NoSpace(f"the staging folder: {error.strerror or error}")
-    log.error("a change could not be sent: %s", record.change.kind.value, exc_info=error)
-    return Refused("an internal error; the log has the details")

@@ -6,26 +6,27 @@ Nothing is kept here. Which change goes when is `order` and `scheduler`; what it
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 from bitcasafs.errors import (
-    BaseGone,
     BitcasaError,
+    NoSpace,
     NotFound,
     ProtocolError,
     Refused,
     Unavailable,
-    VersionGone,
-    VersionMismatch,
 )
-from bitcasafs.remote.interface import Remote, ReplaceStep, Source
+from bitcasafs.remote.interface import ContentRef, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Item, Version
 from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Put, SetAttributes, Symlink
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
 from bitcasafs.writing.contents import Contents, base_of
 from bitcasafs.writing.staging import StagedFile
+
+log = logging.getLogger(__name__)
 
 
 class Places(Protocol):
@@ -74,11 +75,29 @@ def attribute_change(attributes: Attributes, dropped: Iterable[str] = ()) -> Att
     return AttributeChange(values=values, xattrs={**dict.fromkeys(dropped), **attributes.xattrs})
 
 
+def befallen(error: Exception, record: Record) -> BitcasaError:
+    """What befell an attempt to send, as one of our kinds."""
+    if isinstance(error, BitcasaError):
+        return error
+    if isinstance(error, OSError):
+        return NoSpace(f"the staging folder: {error.strerror or error}")
+    log.error("a change could not be sent: %s", record.change.kind.value, exc_info=error)
+    return Refused("an internal error; the log has the details")
+
+
 class Sender:
-    def __init__(self, remote: Remote, contents: Contents, places: Places) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        contents: Contents,
+        places: Places,
+        fetch_base: Callable[[ContentRef, int, int, Sink], Awaitable[None]],
+    ) -> None:
+        """`fetch_base`: bytes of a version that content lies over, as `Remote.fetch`; BaseGone when it is gone."""
         self._remote = remote
         self._contents = contents
         self._places = places
+        self._fetch_base = fetch_base
 
     async def send(self, record: Record, progress: Callable[[int], None]) -> Item | None:
         """Carry out one change on the portal. Waits for the network; raises as `Remote` does. BaseGone: content lies
@@ -156,10 +175,7 @@ class Sender:
         base = base_of(record)
         for start, stop in staged.holes(0, staged.base_limit):
             assert base is not None
-            try:
-                await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
-            except (NotFound, VersionGone, VersionMismatch):
-                raise BaseGone("the version that a part of the file comes from is no longer to be had") from None
+            await self._fetch_base(base, start, min(stop, base.size_bytes), staged.fill)
         put = self._put(record, staged)
         replacing, spot = record.change.fields.replacing, self._places.spot(record.change.node)
         try:
@@ -206,7 +222,8 @@ class Sender:
         match change.kind:
             case ChangeKind.MKDIR:
                 parent, name = self._target(record)
-                return Mkdir(parent, name, exists=OnExisting.MERGE, attributes=self._attributes(what), key=key)
+                exists = OnExisting.FAIL if what.exclusive else OnExisting.MERGE
+                return Mkdir(parent, name, exists=exists, attributes=self._attributes(what), key=key)
             case ChangeKind.SYMLINK:
                 parent, name = self._target(record)
                 return Symlink(

@@ -279,6 +279,18 @@ def test_sync_waits_until_everything_is_on_the_portal(place: Home) -> None:
     assert place.umount().returncode == 0
 
 
+def test_sync_sends_what_is_still_open(place: Home) -> None:
+    place.mount()
+    with (place.mountpoint / "log").open("wb", buffering=0) as log:
+        log.write(b"a line of a log that is never closed")
+        assert place.run("bitcasafs", "sync", place.mountpoint, timeout=60).returncode == 0
+        [status] = place.status()
+        assert (status["pending"], status["sent_changes"]) == (0, 1)
+        stored = [path.read_bytes() for path in (place.drive / "content").rglob("*") if path.is_file()]
+        assert b"a line of a log that is never closed" in stored
+    assert place.umount().returncode == 0
+
+
 def test_the_kernel_lets_many_requests_wait(place: Home) -> None:
     place.mount()
     minor = os.minor(place.mountpoint.stat().st_dev)

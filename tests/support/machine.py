@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -120,17 +121,16 @@ async def machine(
     state: Path,
     *,
     sending: bool = True,
-    ttl_seconds: float = 10.0,
-    uploads: int = 4,
-    settle_seconds: float = 1.0,
-    host: str = "this machine",
+    staying: bool = False,
     blocks: Blocks | None = None,
     keep_free_bytes: int | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
+    **choices: Any,
 ) -> AsyncIterator[Machine]:
-    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs.
-    `keep_free_bytes` None: nobody looks how full the disk is.
+    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs. `staying`: so
+    does what looks at files that stay open (a test's clock then runs on while a thread works). `keep_free_bytes` None:
+    nobody looks how full the disk is. `choices`: of `Settings`.
     """
     root = (await remote.roots()).items[0]
     outbox = make_outbox(state, "boot")
@@ -140,12 +140,9 @@ async def machine(
     recovered = recover(outbox, staging)
     settings = Settings(
         Owner(1000, 1000),
-        ttl_seconds=ttl_seconds,
-        uploads=uploads,
-        settle_seconds=settle_seconds,
-        host=host,
         staged=None if keep_free_bytes is None else staging.folder,
         keep_free_bytes=keep_free_bytes,
+        **choices,
     )
     clock = [1_700_000_000_000_000_000]
 
@@ -169,6 +166,8 @@ async def machine(
             )
             if sending:
                 await nursery.start(fs.scheduler.run)
+            if staying:
+                await nursery.start(fs.staying.run)
             yield Machine(fs, recovered)
             nursery.cancel_scope.cancel()
     finally:

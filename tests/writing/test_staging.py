@@ -299,3 +299,15 @@ def test_a_file_that_somebody_removed_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Staging(tmp_path).open("00000001 nothing", 10, 0, Ranges())
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_copy_is_a_file_of_its_own_whether_the_disk_shares_its_blocks_or_not(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    original = staging.create(1, "a")
+    original.write(0, b"first" * 1000)
+    assert staging.clones in (True, False)
+    assert staging.names() == {original.name}
+    copy = await staging.copy(original, 2, "a")
+    original.write(0, b"later")
+    assert copy.read(0, 10_000) == b"first" * 1000
+    staging.close()
