@@ -12,6 +12,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import trio
 
@@ -129,11 +130,7 @@ async def compose(
     """
     root = await _root(config, remote)
     staging = Staging(config.staged)
-    found = recover(outbox, staging)
-    if found.to_send or found.unfinished:
-        _log.info(
-            "Left by an earlier mount: %d changes to send, %d files never closed", found.to_send, found.unfinished
-        )
+    recover(outbox, staging, today=datetime.now(UTC).astimezone().date(), highest=ledger.highest)
     contents = Contents(outbox, staging)
     clock = SystemClock()
     core = build(

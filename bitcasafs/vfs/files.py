@@ -190,6 +190,9 @@ class Files:
             record = self._contents.record(node.number)
             if record is None:
                 record = self._begin(node, keep_bytes)
+            if record.synced and keep_bytes is not None and keep_bytes < (record.change.fields.size_bytes or 0):
+                await self._contents.unsync(record)
+                continue
             staged = await self._contents.writable(record)
             if staged is not None:
                 return staged

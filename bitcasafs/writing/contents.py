@@ -103,6 +103,13 @@ class Contents:
                 current = self._outbox.update(current.moved(State.OPEN, reason=None))
             return self.staged(current)
 
+    async def unsync(self, record: Record) -> None:
+        """Something of synced content is about to be cut off: from here on, also after a power cut, it is not synced.
+        Waits for the disk; look again at the record then.
+        """
+        self._outbox.update(replace(record, synced=False, boot_id=self._outbox.boot_id))
+        await trio.to_thread.run_sync(self._outbox.sync)
+
     async def _copy(self, sending: Record) -> StagedFile | None:
         original = self.staged(sending)
         copy = await self._staging.copy(original, self._serial(), original.name.split(" ", 1)[-1])

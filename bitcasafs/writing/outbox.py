@@ -262,7 +262,7 @@ class Outbox:
                     needed.add(one.number)
                     one = None if one.parent is None else known.get(one.parent)
         needed.add(max(known, default=0))
-        with told_of_disk():
+        with self.together(), told_of_disk():  # a commit for each would cost 0.3 s for ten thousand
             self._database.executemany("DELETE FROM nodes WHERE number = ?", [(n,) for n in known.keys() - needed])
         self._remembered.clear()
 

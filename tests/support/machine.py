@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import trio
@@ -24,6 +25,7 @@ from bitcasafs.writing.recovery import Recovered, recover
 from bitcasafs.writing.staging import Staging
 
 ME = Caller(uid=1000, gid=1000)
+TODAY = date(2026, 11, 24)
 FILE, FOLDER = 0o644, 0o755
 
 
@@ -125,14 +127,17 @@ async def machine(
     blocks: Blocks | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
+    boot_id: str = "boot",
 ) -> AsyncIterator[Machine]:
-    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs."""
+    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs. `boot_id`: when
+    it is another than before, the machine itself went down in between.
+    """
     root = (await remote.roots()).items[0]
-    outbox = make_outbox(state, "boot")
+    outbox = make_outbox(state, boot_id)
     staging = make_staging(state / "staged")
     contents = Contents(outbox, staging)
     ledger = Ledger(state / "nodes.sqlite3")
-    recovered = recover(outbox, staging)
+    recovered = recover(outbox, staging, today=TODAY, highest=ledger.highest)
     settings = Settings(Owner(1000, 1000), ttl_seconds=ttl_seconds, uploads=uploads)
     clock = [1_700_000_000_000_000_000]
 
