@@ -39,6 +39,7 @@ from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.recovery import recover
 from bitcasafs.writing.staging import Staging
+from bitcasafs.writing.syncing import StateDisk, Syncing
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Parts:
     outbox: Outbox
     contents: Contents
     core: FileSystem
+    syncing: Syncing
     guard: Guard
     session: Session
     registry: Registry
@@ -145,6 +147,7 @@ async def compose(
         random_unit=random.random,
         blocks=blocks,
     )
+    syncing = Syncing(outbox, StateDisk(outbox, config.staged))
     guard = Guard()
     options = SessionOptions(
         mountpoint=config.mountpoint,
@@ -158,7 +161,7 @@ async def compose(
     )
     operations = KernelOperations if config.extended_attributes else OperationsWithoutXattrs
     session = Session(operations(core, guard), options)
-    return Parts(config, remote, outbox, contents, core, guard, session, registry, entry)
+    return Parts(config, remote, outbox, contents, core, syncing, guard, session, registry, entry)
 
 
 async def _root(config: MountConfig, remote: Remote) -> Item:
