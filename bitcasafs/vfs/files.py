@@ -190,7 +190,7 @@ class Files:
             record = self._contents.record(node.number)
             if record is None:
                 record = self._begin(node, keep_bytes)
-            if record.synced and keep_bytes is not None and keep_bytes < (record.change.fields.size_bytes or 0):
+            if keep_bytes is not None and record.staged in self._outbox.perhaps_synced:
                 await self._contents.unsync(record)
                 continue
             staged = await self._contents.writable(record)

@@ -104,11 +104,17 @@ class Contents:
             return self.staged(current)
 
     async def unsync(self, record: Record) -> None:
-        """Something of synced content is about to be cut off: from here on, also after a power cut, it is not synced.
-        Waits for the disk; look again at the record then.
+        """Something of the content is about to be cut off, and the disk may say that it is synced: from here on, also
+        after a power cut, it is not. Waits for the disk; look again at the record then.
         """
+        assert record.staged is not None
         self._outbox.update(replace(record, synced=False, boot_id=self._outbox.boot_id))
-        await trio.to_thread.run_sync(self._outbox.sync)
+        self._outbox.perhaps_synced.discard(record.staged)  # before the wait: it may be synced again meanwhile
+        try:
+            await trio.to_thread.run_sync(self._outbox.sync)
+        except BaseException:
+            self._outbox.perhaps_synced.add(record.staged)
+            raise
 
     async def _copy(self, sending: Record) -> StagedFile | None:
         original = self.staged(sending)
@@ -253,6 +259,7 @@ class Contents:
     def _forget(self, record: Record) -> None:
         """Open handles read on from the file only through `of_node`, which finds it no more."""
         assert record.staged is not None
+        self._outbox.perhaps_synced.discard(record.staged)
         staged = self._files.pop(record.staged, None)
         if staged is not None:
             staged.close()

@@ -134,6 +134,11 @@ class Outbox:
         return [self._index.records[number] for number in self._index.unsynced]
 
     @property
+    def perhaps_synced(self) -> set[str]:
+        """Staged files that the disk may say are synced, whatever was committed since; `Contents` takes them out."""
+        return self._index.perhaps_synced
+
+    @property
     def newest_id(self) -> int:
         return self._newest
 

@@ -93,10 +93,8 @@ class _Recovery:
     def settle(self, record: Record) -> None:
         assert record.staged is not None
         path = self._staging.folder / record.staged
-        size = _size_of(path)
-        found = record
-        if record.state is not State.READY or record.boot_id != self._outbox.boot_id:
-            found = _as_it_stands(record, path, size or 0, with_map=not self._after_power_cut(record))
+        size, blocks = _size_of(path)
+        found = self._found(record, path, size or 0, blocks)
         fields = found.change.fields
         written = size != 0 and not (fields.base_limit == size and not fields.written)
         decided = fate(record, size, written=written, boot_id=self._outbox.boot_id)
@@ -117,6 +115,17 @@ class _Recovery:
                 lost = "gone" if size is None else "shorter than what was written"
                 reason = f"its staged file is {lost}"
                 self._outbox.update(replace(record, state=State.PROBLEM, reason=reason))
+
+    def _found(self, record: Record, path: Path, size_bytes: int, blocks: int) -> Record:
+        """The record as the file is: what would be sealed."""
+        same_boot = record.boot_id == self._outbox.boot_id
+        if same_boot and record.state is State.READY:
+            return record
+        found = _as_it_stands(record, path, size_bytes, with_map=not self._after_power_cut(record))
+        if same_boot or record.generation or not blocks or found.change.fields.written:
+            return found
+        # The map did not reach the disk, and content did: whose it is nobody knows, and ours must not be lost.
+        return replace(found, change=replace(found.change, fields=replace(found.change.fields, base_limit=0)))
 
     def _after_power_cut(self, record: Record) -> bool:
         return record.synced and record.boot_id != self._outbox.boot_id
@@ -190,13 +199,13 @@ class _Recovery:
                 log.info("what is not needed any more stays: %s", error)
 
 
-def _size_of(path: Path) -> int | None:
-    """None: there is no such file."""
+def _size_of(path: Path) -> tuple[int | None, int]:
+    """Length, and blocks that hold content (a hole has none). None: there is no such file."""
     try:
         found = os.stat(path)
     except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return None, 0
+    return (found.st_size, found.st_blocks) if stat.S_ISREG(found.st_mode) else (None, 0)
 
 
 def _as_it_stands(record: Record, path: Path, size_bytes: int, *, with_map: bool) -> Record:
