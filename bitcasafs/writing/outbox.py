@@ -274,8 +274,13 @@ class Outbox:
     # --- durability and end ---------------------------------------------------------------------------------------
 
     def sync(self) -> None:
-        """Make everything committed so far survive a power cut. Blocks; thread-safe; idempotent."""
-        for path in (self._wal, self._path, self._folder):
+        """Make everything committed so far survive a power cut. Blocks; thread-safe; idempotent.
+
+        SQLite itself syncs the database when the log is folded in. Nobody else in this process may open it: closing any
+        descriptor of it would drop SQLite's locks (fcntl(2)), and another process that looks into it would take itself
+        for the last one and delete the log.
+        """
+        for path in (self._wal, self._folder):
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:  # no commit since the last checkpoint

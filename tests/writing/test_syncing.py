@@ -235,7 +235,6 @@ async def test_the_end_of_a_mount_syncs_all_on_the_real_disk(tmp_path: Path, mon
         "00000002.map b",
         "staged",
         "outbox.sqlite3-wal",
-        "outbox.sqlite3",
         tmp_path.name,
     }
     outbox.close()
