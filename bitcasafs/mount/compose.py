@@ -13,6 +13,7 @@ import random
 import socket
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import trio
 
@@ -40,6 +41,7 @@ from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.recovery import recover
 from bitcasafs.writing.staging import Staging
+from bitcasafs.writing.syncing import StateDisk, Syncing
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Parts:
     outbox: Outbox
     contents: Contents
     core: FileSystem
+    syncing: Syncing
     guard: Guard
     session: Session
     registry: Registry
@@ -131,11 +134,7 @@ async def compose(
     """
     root = await _root(config, remote)
     staging = Staging(config.staged)
-    found = recover(outbox, staging)
-    if found.to_send or found.unfinished:
-        _log.info(
-            "Left by an earlier mount: %d changes to send, %d files never closed", found.to_send, found.unfinished
-        )
+    recover(outbox, staging, today=datetime.now(UTC).astimezone().date(), highest=ledger.highest)
     contents = Contents(outbox, staging)
     clock = SystemClock()
     core = build(
@@ -150,6 +149,7 @@ async def compose(
         random_unit=random.random,
         blocks=blocks,
     )
+    syncing = Syncing(outbox, StateDisk(outbox, config.staged))
     guard = Guard()
     options = SessionOptions(
         mountpoint=config.mountpoint,
@@ -163,7 +163,7 @@ async def compose(
     )
     operations = KernelOperations if config.extended_attributes else OperationsWithoutXattrs
     session = Session(operations(core, guard), options)
-    return Parts(config, remote, outbox, contents, core, guard, session, registry, entry)
+    return Parts(config, remote, outbox, contents, core, syncing, guard, session, registry, entry)
 
 
 async def _root(config: MountConfig, remote: Remote) -> Item:

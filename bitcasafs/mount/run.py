@@ -82,6 +82,7 @@ async def _live(parts: Parts, nursery: trio.Nursery, report: Report) -> None:
     await nursery.start(_obey_signals, life)
     await nursery.start(parts.core.scheduler.run)
     await nursery.start(parts.core.staying.run)
+    await nursery.start(parts.syncing.run)
     make_private_folder(parts.entry.socket.parent)
     service = ControlService(parts.entry.socket, life)
     await nursery.start(service.run)
@@ -91,6 +92,7 @@ async def _live(parts: Parts, nursery: trio.Nursery, report: Report) -> None:
     _log.info("%s is mounted at %s", parts.config.source, parts.config.mountpoint)
     report(Outcome(0))
     await life.last()
+    await parts.syncing.everything()
     with trio.move_on_after(_QUIET_SECONDS):
         await service.quiet()
     _log.info("The mount at %s has ended", parts.config.mountpoint)

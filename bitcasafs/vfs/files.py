@@ -276,6 +276,9 @@ class Files:
             record = self._contents.record(node.number)
             if record is None:
                 record = self._begin(node, keep_bytes)
+            if keep_bytes is not None and record.staged in self._outbox.perhaps_synced:
+                await self._contents.unsync(record)
+                continue
             staged = await self._contents.writable(record)
             if staged is not None:
                 self._filling.begin(node.number, staged)

@@ -1,4 +1,4 @@
-"""What goes next: the outbox's records through `order`, `settle`, `gather` and `parcels`, with what those must remember.
+"""What goes next: the outbox's records through `order`, `settle`, `gather` and `parcels`, with their memory.
 
 Who uses: the scheduler alone, between two awaits. Times are trio's.
 """

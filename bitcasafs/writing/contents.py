@@ -136,6 +136,19 @@ class Contents:
             if current is not None and current.state is State.READY and current.quiet:
                 self._outbox.update(current.moved(State.OPEN))
 
+    async def unsync(self, record: Record) -> None:
+        """Something of the content is about to be cut off, and the disk may say that it is synced: from here on, also
+        after a power cut, it is not. Waits for the disk; look again at the record then.
+        """
+        assert record.staged is not None
+        self._outbox.update(replace(record, synced=False, boot_id=self._outbox.boot_id))
+        self._outbox.perhaps_synced.discard(record.staged)  # before the wait: it may be synced again meanwhile
+        try:
+            await trio.to_thread.run_sync(self._outbox.sync)
+        except BaseException:
+            self._outbox.perhaps_synced.add(record.staged)
+            raise
+
     async def _copy(self, sending: Record) -> StagedFile | None:
         original = self.staged(sending)
         copy = await self._staging.copy(original, self._serial(), original.name.split(" ", 1)[-1])
@@ -313,6 +326,7 @@ class Contents:
         """Open handles read on from the file only through `of_node`, which finds it no more."""
         assert record.staged is not None
         self.under_way.forget(record.id)
+        self._outbox.perhaps_synced.discard(record.staged)
         staged = self._files.pop(record.staged, None)
         if staged is not None:
             staged.close()

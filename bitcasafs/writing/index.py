@@ -25,6 +25,8 @@ class Index:
         """Content of all that is no problem."""
         self.unsynced: set[int] = set()
         """Sealed content that a power cut could take."""
+        self.perhaps_synced: set[str] = set()
+        """Staged files that were ever noted as synced; only `Contents` takes them out."""
         self._made: list[tuple[int, int]] = []
         """When each was made that is no problem, where that is known, and its id."""
         self._ready: dict[bool, list[int]] = {True: [], False: []}
@@ -114,6 +116,8 @@ class Index:
                 _put_or_take(self._made, (record.made_ns, record.id), one)
         if record.staged is not None and record.generation and record.state is not State.OPEN and not record.synced:
             (self.unsynced.add if one > 0 else self.unsynced.discard)(record.id)
+        if record.synced and record.staged is not None:
+            self.perhaps_synced.add(record.staged)
         if record.state is State.READY:
             _put_or_take(self._ready[contents], record.id, one)
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import trio
 
-from bitcasafs.errors import NoSpace
+from bitcasafs.atomic import sync_file, sync_folder
+from bitcasafs.errors import ConfigError, NoSpace
 from bitcasafs.writing.descriptors import Descriptors
 from bitcasafs.writing.ranges import Ranges
 from bitcasafs.writing.written_map import WrittenMap, is_map, map_path
@@ -149,9 +150,9 @@ class StagedFile:
                 self.whole = False
 
     async def sync(self) -> None:
-        """fsync(2) of the file and its name, in a thread."""
+        """fsync(2) of the file, of the map beside it, and of their names, in a thread."""
         with self._descriptors.pinned(self.path) as descriptor:
-            await trio.to_thread.run_sync(_sync, descriptor, self.path.parent)
+            await trio.to_thread.run_sync(_sync, descriptor, self.path)
 
     def lose_name(self) -> None:
         """The file is about to be unlinked: it lives on until `close`, and needs no map."""
@@ -175,9 +176,17 @@ class Staging:
     """The folder of staged files, 0700. Makes, opens and removes them; which are needed the outbox knows."""
 
     def __init__(self, folder: Path) -> None:
+        """ConfigError: it cannot be made, or not be read."""
         self._folder = folder
         self._descriptors = Descriptors()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.listdir(folder)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be used: {error.strerror}. Content that was not sent yet is kept there: look at its "
+                "owner and permissions, and the disk"
+            ) from None
 
     @property
     def folder(self) -> Path:
@@ -305,12 +314,10 @@ def _copy_content(source: int, target: int, size_bytes: int) -> None:
             offset += done
 
 
-def _sync(descriptor: int, folder: Path) -> None:
+def _sync(descriptor: int, path: Path) -> None:
     """Runs in a thread."""
     with told_of_space():
         os.fsync(descriptor)
-        above = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-        try:
-            os.fsync(above)
-        finally:
-            os.close(above)
+        with contextlib.suppress(FileNotFoundError):
+            sync_file(map_path(path))
+        sync_folder(path.parent)

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bitcasafs.writing.recovery import Recovered, recover
 from bitcasafs.writing.staging import Staging
 
 ME = Caller(uid=1000, gid=1000)
+TODAY = date(2026, 11, 24)
 FILE, FOLDER = 0o644, 0o755
 
 
@@ -126,18 +128,20 @@ async def machine(
     keep_free_bytes: int | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
+    boot_id: str = "boot",
     **choices: Any,
 ) -> AsyncIterator[Machine]:
     """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs. `staying`: so
     does what looks at files that stay open (a test's clock then runs on while a thread works). `keep_free_bytes` None:
-    nobody looks how full the disk is. `choices`: of `Settings`.
+    nobody looks how full the disk is. `boot_id`: when it is another than before, the machine itself went down in
+    between. `choices`: of `Settings`.
     """
     root = (await remote.roots()).items[0]
-    outbox = make_outbox(state, "boot")
+    outbox = make_outbox(state, boot_id)
     staging = make_staging(state / "staged")
     contents = Contents(outbox, staging)
     ledger = Ledger(state / "nodes.sqlite3")
-    recovered = recover(outbox, staging)
+    recovered = recover(outbox, staging, today=TODAY, highest=ledger.highest)
     settings = Settings(
         Owner(1000, 1000),
         staged=None if keep_free_bytes is None else staging.folder,

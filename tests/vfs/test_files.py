@@ -238,7 +238,7 @@ async def test_handles_keep_to_their_direction(
             await one.fs.files.open(1, os.O_RDONLY)
 
 
-async def test_sealed_content_is_sent_by_the_next_mount_and_unsealed_is_kept_as_a_problem(
+async def test_sealed_content_is_sent_by_the_next_mount_and_unsealed_is_a_file_of_its_own(
     remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
     async with machine(remote, tmp_path, sending=False) as one:
@@ -246,15 +246,15 @@ async def test_sealed_content_is_sent_by_the_next_mount_and_unsealed_is_kept_as_
         handle = await one.open("/unsealed", os.O_WRONLY | os.O_CREAT)
         await one.fs.files.write(handle, 0, b"half a sentence")
     async with machine(remote, tmp_path) as again:
-        assert (again.recovered.to_send, again.recovered.unfinished) == (1, 1)
+        assert (again.recovered.to_send, again.recovered.aside) == (2, ("unsealed (recovered 2026-11-24)",))
         assert await again.read("/sealed") == b"safe"
         await again.drained()
         root = (await remote.roots()).items[0]
-        assert [item.name for item in (await remote.list(root.address)).items] == ["sealed"]
-        problem = next(iter(again.fs.problems()))
-        assert problem.path == "unsealed"
-        assert problem.staged is not None
-        assert (tmp_path / "staged" / problem.staged).read_bytes() == b"half a sentence"
+        assert [item.name for item in (await remote.list(root.address)).items] == [
+            "sealed",
+            "unsealed (recovered 2026-11-24)",
+        ]
+        assert await again.read("/unsealed (recovered 2026-11-24)") == b"half a sentence"
 
 
 async def test_what_was_synced_and_then_written_again_is_sent_after_a_kill_with_what_was_written_since(
@@ -271,7 +271,7 @@ async def test_what_was_synced_and_then_written_again_is_sent_after_a_kill_with_
             await one.fs.files.fsync(handle, data_only=False)
             await one.fs.files.write(handle, 10, b"x")
     async with machine(remote, tmp_path) as again:
-        assert (again.recovered.to_send, again.recovered.unfinished) == (2, 0)
+        assert (again.recovered.to_send, again.recovered.aside) == (2, ())
         await again.drained()
         assert not list(again.fs.problems())
         assert await again.tree() == {"/journal": b"baCOMMIT 1x", "/new": b"\0\0COMMIT 1x"}

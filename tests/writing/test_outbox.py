@@ -240,6 +240,27 @@ def test_the_log_is_folded_into_the_database_and_nothing_is_lost_by_it(tmp_path:
     assert reopened(tmp_path) == written
 
 
+LOOKING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(*connection.execute("SELECT count(*) FROM changes"))
+connection.close()
+"""
+
+
+def test_somebody_who_looks_into_it_takes_nothing_away(tmp_path: Path) -> None:
+    """SQLite deletes the log when it believes to be the last user: its locks must outlive a sync."""
+    outbox = Outbox(tmp_path, "boot")
+    for number in (1, 2):
+        outbox.append(MKDIR)
+        outbox.sync()
+        command = [sys.executable, "-c", LOOKING, str(tmp_path / "outbox.sqlite3")]
+        looked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert looked.stdout == f"({number},)\n"
+        assert outbox.log_bytes > 0
+    outbox.close()
+
+
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
 
