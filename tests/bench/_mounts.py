@@ -107,18 +107,19 @@ class _Remounting:
 
 
 class Ours(_Remounting):
-    """`mount.bitcasafs` with its defaults."""
+    """`mount.bitcasafs` with its defaults, and `options` besides."""
 
     name = "BitcasaFS"
 
-    def __init__(self, place: Home, server: RunningServer, portal: Endpoint) -> None:
+    def __init__(self, place: Home, server: RunningServer, portal: Endpoint, *options: str) -> None:
         super().__init__()
         self._place = place
         self._server = server
         secret = place.folder / "secret"
         secret.touch(mode=0o600)
         secret.write_text(server.password)
-        self._arguments = ("-o", f"user={server.user},password_command=cat {secret}", portal.url)
+        told = ",".join([f"user={server.user}", f"password_command=cat {secret}", *options])
+        self._arguments = ("-o", told, portal.url)
 
     @property
     def mountpoint(self) -> Path:
@@ -135,8 +136,9 @@ class Ours(_Remounting):
         shutil.rmtree(self._place.folder / "cache", ignore_errors=True)
         self._mount()
 
-    def wait_sent(self, files: Mapping[Path, int]) -> None:
-        """The mount tells at once when the last answer of the portal has come."""
+    def wait_sent(self, files: Mapping[Path, int], *, seconds: float = _SEND_SECONDS) -> None:
+        """The mount tells at once when the last answer of the portal has come. NotSent after `seconds`."""
+        give_up_at = time.monotonic() + seconds
         entry = Registry(*from_environment(self._place.environment).control).find(self.mountpoint)
         if entry is None:
             raise NotSent("the mount is gone")
@@ -144,6 +146,8 @@ class Ours(_Remounting):
             if reply.kind is ReplyKind.REFUSED:
                 raise NotSent(reply.message)
             assert reply.status is not None
+            if time.monotonic() > give_up_at:
+                raise NotSent(f"not within {seconds:.0f} s: {reply.status.to_text()}")
             if reply.kind is ReplyKind.DONE and (reply.status.problem_count or reply.status.pending):
                 raise NotSent(reply.status.to_text())
 

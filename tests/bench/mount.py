@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -20,11 +19,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bitcasafs.errors import BitcasaError
-from tests.bench import _contenders, _figures, _mount_figures
+from tests.bench import _circumstances, _contenders, _figures, _mount_figures
 from tests.bench._figures import BYTES, FILES
 from tests.bench._mount_figures import Figure, Sample
 from tests.bench._mounts import Mounted, NotSent, mounted_three
@@ -226,22 +224,6 @@ def report(run: Run, heading: str, *, markdown: bool) -> str:
     return "\n\n".join(parts)
 
 
-def facts(argv: list[str], rounds: int) -> dict[str, str]:
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
-        "beside": _contenders.rclone_version(),
-        "command": " ".join(["scripts/bench mount", *argv]),
-        "rounds": str(rounds),
-        "load before": _load(),
-    }
-
-
-def _load() -> str:
-    """Processes that ran, on average of a minute, of five and of fifteen."""
-    return ", ".join(f"{one:.1f}" for one in os.getloadavg())
-
-
 def _options(argv: list[str]) -> argparse.Namespace:
     choices = (*LINKS, *WORKS)
     parser = argparse.ArgumentParser(prog="scripts/bench mount", description=(__doc__ or "").partition("\n")[0])
@@ -258,7 +240,7 @@ def main(argv: list[str]) -> int:
     plan = QUICK if options.quick else FULL
     links = [name for name in LINKS if name in options.only] or list(plan.links)
     chosen = [name for name in WORKS if name in options.only] or list(WORKS)
-    known = facts(argv, options.rounds)
+    known = {**_circumstances.facts("mount", argv, options.rounds), "beside": _contenders.rclone_version()}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         home = Path(os.path.realpath(folder))
@@ -269,8 +251,8 @@ def main(argv: list[str]) -> int:
                     run.carry_out(number, LINKS[link], chosen)
                 except FAILURES as error:
                     run.failed(f"{link}: {error}")
-    known |= {"load after": _load(), "minutes": f"{(time.monotonic() - began) / 60:.1f}"}
-    heading = "\n".join(f"{'- ' if options.markdown else ''}{name}: {value}" for name, value in known.items())
+    known |= {"load after": _circumstances.load(), "minutes": f"{(time.monotonic() - began) / 60:.1f}"}
+    heading = _circumstances.heading(known, markdown=options.markdown)
     print(report(run, heading, markdown=options.markdown))
     if options.json is not None:
         peaks = [{"link": link, "contender": name, "rss_bytes": size} for (link, name), size in run.peaks.items()]
