@@ -55,6 +55,10 @@ class VersionGone(Refused):
     """That version is no longer kept (410 `version_gone`)."""
 
 
+class BaseGone(Refused):
+    """A part of a file was to come from a version that the portal no longer has; the rest is kept as it is."""
+
+
 class CursorExpired(Refused):
     """The cursor is older than what the portal remembers (410 `cursor_expired`)."""
 

@@ -19,10 +19,12 @@ Value = str | int | float | bool | None
 
 
 class OptionType(enum.Enum):
-    """How a value is written. A FLAG has none: naming it turns it on."""
+    """How a value is written. A FLAG has none: naming it turns it on. A CHOICE is one of its sample's words."""
 
     FLAG = "flag"
     TEXT = "text"
+    CHOICE = "choice"
+    GLOBS = "globs"
     PATH = "path"
     COUNT = "count"
     DURATION = "duration"
@@ -49,13 +51,55 @@ OPTIONS: tuple[Option, ...] = (
     Option("timeout", OptionType.DURATION, 15.0, "After how long a request that needs the network fails.", "15s"),
     Option("uploads", OptionType.COUNT, 4, "How many files are sent at a time.", "4"),
     Option(
+        "settle", OptionType.DURATION, 1.0,
+        "How long a file that was sent within the last minute waits for a further save before it is sent again: many "
+        "quick saves are then few uploads. `0s` sends each.",
+        "1s",
+    ),
+    Option(
+        "fsync", OptionType.CHOICE, "local",
+        "What fsync(2) waits for. `local`: the content is durable on this disk; `remote`: the portal has it, too.",
+        "local|remote",
+    ),
+    Option(
+        "close", OptionType.CHOICE, "local",
+        "What close(2) of a written file waits for. `local`: the content is safe in the state folder and is sent "
+        "afterwards; `remote`: the portal has it, and an error of the upload is close's.",
+        "local|remote",
+    ),
+    Option(
+        "coherence", OptionType.CHOICE, "relaxed",
+        "`relaxed`: names are taken at once, and what another machine took meanwhile is settled when it is sent; "
+        "`strict`: creating with O_EXCL, mkdir and renaming over a name ask the portal first, so that lock files work "
+        "between machines.",
+        "relaxed|strict",
+    ),
+    Option(
+        "local", OptionType.GLOBS, None,
+        "Names of files and folders that stay on this machine and are never sent, with `*`, `?` and `[...]`; `:` "
+        "between several, for example `.~lock.*#:.Trash-*:._*:.*.sw?`.",
+        "GLOB",
+    ),
+    Option(
+        "linger", OptionType.DURATION, None,
+        "How long the process goes on sending after `umount`, `fusermount3 -u` or a logout; what is left then is sent "
+        "by the next mount. `0s` ends at once. Default: until everything is sent. umount.bitcasafs waits in any case.",
+        "10m",
+    ),
+    Option(
+        "keep_free", OptionType.SIZE, None,
+        "How much of the disk stays free for others. Near it writing slows down towards the speed of the uploads, at "
+        "it a write fails with ENOSPC, and less is kept of what was read. Default: the smaller of 1 GiB and 5 %.",
+        "1G",
+    ),
+    Option(
         "cache_size", OptionType.SIZE, None,
         "How much of what was read is kept on this disk, for the next time; `0` keeps nothing. Default: 10G, and 0 for "
-        "a drive on this machine. 1 GiB of the disk (5 % of a small one) stays free in any case.",
+        "a drive on this machine. What `keep_free` says stays free in any case.",
         "10G",
     ),
     Option(
-        "root", OptionType.TEXT, "drive",
+        "root", OptionType.CHOICE, "drive",
         "`drive`: the mountpoint shows the drive's content; `all`: the portal's roots, read-only mirrors among them.",
         "drive|all",
     ),
@@ -66,7 +110,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "state", OptionType.PATH, None,
-        "Where changes wait until they are on the portal. Default: $XDG_STATE_HOME/bitcasafs.",
+        "Where changes wait until they are on the portal: a folder of a local disk, no network file system. Default: "
+        "$XDG_STATE_HOME/bitcasafs.",
         "DIR",
     ),
     Option("user", OptionType.TEXT, None, "The name to log in to the portal with.", "NAME"),
@@ -174,7 +219,7 @@ def parse_environment(environment: Mapping[str, str]) -> Mapping[str, Value]:
         text = environment.get(option.environment, "")
         if text:
             try:
-                values[option.name] = _PARSERS[option.type](text)
+                values[option.name] = _parse(option, text)
             except ConfigError as error:
                 raise ConfigError(f"${option.environment}: {error}") from None
     return values
@@ -185,9 +230,28 @@ def parse_value(option: Option, text: str | None) -> Value:
     if option.type is OptionType.FLAG and text is None:
         return True
     try:
-        return _PARSERS[option.type](text or "")
+        return _parse(option, text or "")
     except ConfigError as error:
         raise ConfigError(f"-o {option.name}: {error}") from None
+
+
+def _parse(option: Option, text: str) -> Value:
+    if option.type is OptionType.CHOICE:
+        return _choice(text, option.sample.split("|"))
+    return _PARSERS[option.type](text)
+
+
+def split_globs(text: str) -> tuple[str, ...]:
+    """The patterns of a value of type GLOBS. ConfigError: one of them can match no name, or matches every one."""
+    found = tuple(text.split(":"))
+    for glob in found:
+        if not glob:
+            raise ConfigError(f"{text!r}: a pattern between two `:` is empty")
+        if "/" in glob:
+            raise ConfigError(f"{glob!r}: a pattern is for names, it has no `/`")
+        if not glob.strip("*"):
+            raise ConfigError(f"{glob!r} would keep every file on this machine")
+    return found
 
 
 def to_markdown() -> str:
@@ -245,6 +309,17 @@ def _text(text: str) -> Value:
     return text
 
 
+def _choice(text: str, choices: list[str]) -> Value:
+    if text not in choices:
+        raise ConfigError(f"{text!r} is not {' or '.join(f'`{choice}`' for choice in choices)}")
+    return text
+
+
+def _globs(text: str) -> Value:
+    split_globs(text)
+    return text
+
+
 def _count(text: str) -> Value:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 64):
         raise ConfigError(f"{text!r} is not a number from 1 to 64")
@@ -254,6 +329,7 @@ def _count(text: str) -> Value:
 _PARSERS: Mapping[OptionType, Callable[[str], Value]] = {
     OptionType.FLAG: _flag,
     OptionType.TEXT: _text,
+    OptionType.GLOBS: _globs,
     OptionType.PATH: _text,
     OptionType.COUNT: _count,
     OptionType.DURATION: parse_duration,

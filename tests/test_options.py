@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitcasafs.errors import ConfigError
-from bitcasafs.options import OPTIONS, parse_environment, parse_options, split_words, to_help, to_markdown
+from bitcasafs.options import (
+    OPTIONS,
+    parse_environment,
+    parse_options,
+    split_globs,
+    split_words,
+    to_help,
+    to_markdown,
+)
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "options.md"
 
@@ -32,7 +40,7 @@ def test_values_are_typed() -> None:
 
 def test_a_size_is_a_number_of_bytes() -> None:
     assert parse_options(["cache_size=64M"]).values == {"cache_size": 64 << 20}
-    assert parse_options(["cache_size=0"]).values == {"cache_size": 0}
+    assert parse_options(["cache_size=0,keep_free=1G"]).values == {"cache_size": 0, "keep_free": 1 << 30}
 
 
 def test_the_last_of_a_repeated_word_wins() -> None:
@@ -69,8 +77,11 @@ def test_what_nobody_knows_is_named() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["ttl", "ttl=", "ttl=soon", "uploads=0", "uploads=65", "uploads=many", "data=", "ro=maybe", "cache_size=much"],
-)
+    ["ttl", "ttl=", "ttl=soon", "uploads=0", "uploads=65", "uploads=many", "data=", "ro=maybe", "cache_size=much",
+     "keep_free", "keep_free=5%", "linger", "linger=forever", "settle=-1s", "fsync", "fsync=", "fsync=disk",
+     "close=Remote", "coherence=local|remote", "root=some", "local", "local=", "local=*", "local=a::b", "local=:a",
+     "local=.git/*", "local=._*:**"],
+)  # fmt: skip
 def test_a_value_that_cannot_be_used_is_an_error_that_names_the_option(word: str) -> None:
     with pytest.raises(ConfigError, match=word.partition("=")[0]):
         parse_options([word])
@@ -81,6 +92,17 @@ def test_the_environment_sets_options_too() -> None:
     assert told == {"uploads": 7, "ro": True}
     with pytest.raises(ConfigError, match="BITCASAFS_TTL"):
         parse_environment({"BITCASAFS_TTL": "soon"})
+
+
+def test_several_patterns_of_names_are_one_value() -> None:
+    text = ".~lock.*#:.Trash-*:._*:.*.sw?"
+    assert parse_options([f"local={text}"]).values == {"local": text}
+    assert split_globs(text) == (".~lock.*#", ".Trash-*", "._*", ".*.sw?")
+
+
+def test_a_choice_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match="-o fsync: 'portal' is not `local` or `remote`"):
+        parse_options(["fsync=portal"])
 
 
 @given(st.lists(st.text(min_size=1), max_size=5))

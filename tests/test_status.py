@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bitcasafs.status import ProblemStatus, Status, UploadStatus
+from dataclasses import replace
+
+from bitcasafs.status import NoticeStatus, ProblemStatus, Status, UploadStatus
 
 QUIET = Status(7, "/home/me/bitcasa", "https://portal.example.org", "1", uptime_seconds=61.2)
 
@@ -41,3 +43,51 @@ def test_problems_are_listed_up_to_a_screen() -> None:
 def test_faults_of_our_own_are_told() -> None:
     text = Status(7, "/mnt", "portal", "1", kernel_faults=2, last_fault="read: KeyError").to_text()
     assert "2 requests failed inside BitcasaFS, last read: KeyError" in text
+
+
+def test_what_goes_is_told_with_its_rate_and_the_time_that_is_left() -> None:
+    busy = Status(
+        7, "/mnt", "portal", "1", pending=2, pending_bytes=40 << 20, bytes_per_second=float(1 << 20),
+        sending=(UploadStatus("film", 10 << 20, 40 << 20),),
+    )  # fmt: skip
+    assert busy.seconds_left == 30
+    assert "2 changes to send (40.0 MiB, 1.00 MiB/s, about 30s left)" in busy.to_text()
+    assert replace(busy, bytes_per_second=float(60 << 20)).speed_text() == "60.0 MiB/s"
+    assert "2 changes to send (40.0 MiB)" in replace(busy, bytes_per_second=0.0).to_text()
+    assert replace(busy, pending=0).speed_text() == ""
+
+
+def test_an_estimate_has_as_many_digits_as_it_is_worth() -> None:
+    told = {}
+    for seconds in (59.6, 599.0, 4000.0, 200_000.0):
+        busy = Status(7, "/mnt", "portal", "1", pending=1, pending_bytes=round(seconds * 1000), bytes_per_second=1000.0)
+        told[seconds] = busy.speed_text().partition("about ")[2]
+    assert told == {59.6: "1m left", 599.0: "9m59s left", 4000.0: "1h7m left", 200_000.0: "2d8h left"}
+
+
+def test_a_change_that_waits_for_long_is_worth_a_word() -> None:
+    waiting = Status(7, "/mnt", "portal", "1", pending=1, oldest_seconds=59.0)
+    assert "oldest" not in waiting.to_text()
+    assert "; the oldest waits for 2h30m" in replace(waiting, oldest_seconds=9000.0).to_text()
+
+
+def test_a_problem_has_its_number_and_what_to_do_about_it() -> None:
+    text = Status(7, "/mnt", "portal", "1", problem_count=1, problems=(ProblemStatus("a", "full", 12),)).to_text()
+    assert "  problem   #12 a: full\n" in text
+    assert "bitcasafs outbox list" in text
+
+
+def test_the_latest_notices_are_shown_and_the_others_counted() -> None:
+    notices = tuple(NoticeStatus(f"file {number}", "theirs stays", 3600.0 - number) for number in range(8))
+    text = replace(QUIET, notices=notices).to_text()
+    assert "  note      file 7: theirs stays (1h ago)" in text
+    assert "file 2:" not in text
+    assert "and 3 older" in text
+
+
+def test_what_an_older_mount_does_not_know_is_left_at_its_default() -> None:
+    document = Status(7, "/mnt", "portal", "1", problems=(ProblemStatus("a", "full", 12),)).to_json()
+    for name in ("bytes_per_second", "oldest_seconds", "notices"):
+        del document[name]
+    del document["problems"][0]["id"]
+    assert Status.from_json(document) == Status(7, "/mnt", "portal", "1", problems=(ProblemStatus("a", "full"),))

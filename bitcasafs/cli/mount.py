@@ -23,7 +23,14 @@ from bitcasafs.errors import BitcasaError, ConfigError
 from bitcasafs.logs import Secret
 from bitcasafs.mount.config import Choices, MountConfig, PortalLogin, parse_portal, pick
 from bitcasafs.mount.daemon import Outcome, Report, run_in_background
-from bitcasafs.mount.folders import Folders, account_name, check_mountpoint, clear_dead_mount, from_environment
+from bitcasafs.mount.folders import (
+    Folders,
+    account_name,
+    check_mountpoint,
+    check_state_folder,
+    clear_dead_mount,
+    from_environment,
+)
 from bitcasafs.mount.run import run
 from bitcasafs.options import parse_environment, parse_options, to_help
 
@@ -141,6 +148,13 @@ def configure(invocation: Invocation, environment: Mapping[str, str]) -> MountCo
         ttl_seconds=choices.ttl_seconds,
         timeout_seconds=choices.timeout_seconds,
         uploads=choices.uploads,
+        settle_seconds=choices.settle_seconds,
+        fsync_remote=choices.fsync_remote,
+        close_remote=choices.close_remote,
+        strict=choices.strict,
+        local=choices.local,
+        linger_seconds=choices.linger_seconds,
+        keep_free_bytes=choices.keep_free_bytes,
         cache_bytes=choices.cache_bytes,
         all_roots=choices.all_roots,
         read_only=choices.read_only,
@@ -149,6 +163,7 @@ def configure(invocation: Invocation, environment: Mapping[str, str]) -> MountCo
         kernel_flags=options.kernel_flags,
         debug=invocation.debug,
     )
+    check_state_folder(config.account)
     clear_dead_mount(config.mountpoint)
     config = replace(config, mountpoint=check_mountpoint(config.mountpoint, config.own_folders))
     return config if portal is None else replace(config, portal=_login(portal, choices))

@@ -31,10 +31,13 @@ class Progress:
 
 
 def describe(status: Status) -> str:
-    """`3 changes to send, 2 files on their way: 12.0 MiB of 80.0 MiB`; what keeps them when nothing is on its way."""
+    """`3 changes to send, 2 files on their way: 12.0 MiB of 80.0 MiB, 1.20 MiB/s, about 1m left`; what keeps them when
+    nothing is on its way.
+    """
     text = f"{status.pending} change{'' if status.pending == 1 else 's'} to send"
     if status.sending:
         files = f"{len(status.sending)} file{'' if len(status.sending) == 1 else 's'}"
         sent, size = sum(one.sent_bytes for one in status.sending), sum(one.size_bytes for one in status.sending)
-        return f"{text}, {files} on their way: {format_size(sent)} of {format_size(size)}"
+        amount = f"{format_size(sent)} of {format_size(size)}"
+        return f"{text}, {files} on their way: {', '.join(part for part in (amount, status.speed_text()) if part)}"
     return f"{text}: {status.last_error}" if status.pending and status.last_error else text

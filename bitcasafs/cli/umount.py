@@ -34,6 +34,7 @@ from bitcasafs.mount.folders import (
 )
 from bitcasafs.mount.users import users_of
 from bitcasafs.status import Status
+from bitcasafs.units import format_duration
 
 PROGRAM = "umount.bitcasafs"
 _SHOWN_USERS = 8
@@ -197,10 +198,18 @@ def _verdict(status: Status, moved: bool) -> int:
     if status.pending:
         plural = "change is" if status.pending == 1 else "changes are"
         complain(PROGRAM, f"{status.pending} {plural} not on the portal yet and kept in {status.staging}")
-        complain(PROGRAM, f"process {status.pid} goes on sending; the next mount sends what is left")
+        complain(PROGRAM, _what_next(status, moved))
     for line in problem_lines(status):
         complain(PROGRAM, line)
     return Exit.SOME
+
+
+def _what_next(status: Status, moved: bool) -> str:
+    """Of what is kept. `moved`: the process has ended."""
+    if moved or status.linger_seconds == 0:
+        return "the next mount sends what is left"
+    limit = "" if status.linger_seconds is None else f" for {format_duration(status.linger_seconds)} at most"
+    return f"process {status.pid} goes on sending{limit}; the next mount sends what is left"
 
 
 if __name__ == "__main__":

@@ -190,5 +190,5 @@ async def _cancel_at_end(stream: trio.SocketStream, scope: trio.CancelScope) -> 
 
 
 def _brief(status: Status) -> Status:
-    """Counts stay, the list of problems is cut: ten thousand refused files are not sent twice a second."""
-    return replace(status, problems=status.problems[:_BRIEF_PROBLEMS])
+    """Counts stay, the lists are cut: ten thousand refused files are not sent twice a second."""
+    return replace(status, problems=status.problems[:_BRIEF_PROBLEMS], notices=())

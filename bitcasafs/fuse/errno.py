@@ -42,6 +42,7 @@ ANSWERS: Mapping[type[errors.BitcasaError], Answer] = {
     errors.Ambiguous: Answer(errno.EIO, logging.WARNING),
     errors.VersionMismatch: Answer(errno.ESTALE, logging.INFO),
     errors.VersionGone: Answer(errno.ESTALE, logging.INFO),
+    errors.BaseGone: Answer(errno.EIO, logging.WARNING),
     errors.CursorExpired: Answer(errno.EIO, logging.WARNING),
     errors.PredecessorFailed: Answer(errno.EIO, logging.WARNING),
     errors.NameInvalid: Answer(errno.EINVAL),

@@ -24,7 +24,7 @@ def open_blocks(config: MountConfig) -> Blocks | None:
     if not size_bytes and not config.blocks.is_dir():
         return None
     try:
-        blocks = Blocks(config.blocks, Limits(size_bytes=size_bytes))
+        blocks = Blocks(config.blocks, Limits(size_bytes, config.keep_free_bytes))
     except (BitcasaError, OSError) as error:
         _log.warning("What is read is not kept on this disk: %s", error)
         return None

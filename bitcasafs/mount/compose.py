@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import socket
 import time
 from dataclasses import dataclass
 
@@ -184,5 +185,8 @@ def _settings(config: MountConfig) -> Settings:
         ttl_seconds=config.ttl_seconds,
         timeout_seconds=config.timeout_seconds,
         uploads=config.uploads,
+        host=socket.gethostname(),
         disk=config.drive if config.portal is None else None,
+        staged=config.staged,
+        keep_free_bytes=config.keep_free_bytes,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from bitcasafs.errors import ConfigError
 from bitcasafs.logs import Secret
 from bitcasafs.mount.folders import Folders
-from bitcasafs.options import BY_NAME, ParsedOptions, Value
+from bitcasafs.options import BY_NAME, ParsedOptions, Value, split_globs
 from bitcasafs.remote.portal.endpoint import parse_endpoint
 
 
@@ -42,6 +42,18 @@ class MountConfig:
     ttl_seconds: float = 10.0
     timeout_seconds: float = 15.0
     uploads: int = 4
+    settle_seconds: float = 1.0
+    fsync_remote: bool = False
+    """fsync waits for the portal."""
+    close_remote: bool = False
+    strict: bool = False
+    """Names that others must not take meanwhile are taken on the portal first."""
+    local: tuple[str, ...] = ()
+    """Patterns of names that are never sent."""
+    linger_seconds: float | None = None
+    """How long an unmounted drive is sent; None: until all is."""
+    keep_free_bytes: int | None = None
+    """Of the disk; None: as `disk` has it."""
     cache_bytes: int | None = None
     """Of what was read, to be kept on this disk; None: as `mount.blocks` has it."""
     all_roots: bool = False
@@ -84,6 +96,13 @@ class Choices:
     ttl_seconds: float
     timeout_seconds: float
     uploads: int
+    settle_seconds: float
+    fsync_remote: bool
+    close_remote: bool
+    strict: bool
+    local: tuple[str, ...]
+    linger_seconds: float | None
+    keep_free_bytes: int | None
     cache_bytes: int | None
     all_roots: bool
     drive: Path | None
@@ -100,17 +119,21 @@ class Choices:
 def pick(options: ParsedOptions, environment: Mapping[str, Value]) -> Choices:
     """Default < environment < flag. ConfigError: values that cannot stand."""
     chosen = {name: option.default for name, option in BY_NAME.items()} | dict(environment) | dict(options.values)
-    root = chosen["root"]
-    if root not in ("drive", "all"):
-        raise ConfigError(f"-o root={root}: it is `drive` or `all`")
     if not float(chosen["timeout"] or 0) >= 1:
         raise ConfigError("-o timeout: a request needs at least 1s")
     return Choices(
         ttl_seconds=float(chosen["ttl"] or 0),
         timeout_seconds=float(chosen["timeout"] or 0),
         uploads=int(chosen["uploads"] or 0),
-        cache_bytes=None if chosen["cache_size"] is None else int(chosen["cache_size"]),
-        all_roots=root == "all",
+        settle_seconds=float(chosen["settle"] or 0),
+        fsync_remote=chosen["fsync"] == "remote",
+        close_remote=chosen["close"] == "remote",
+        strict=chosen["coherence"] == "strict",
+        local=() if chosen["local"] is None else split_globs(str(chosen["local"])),
+        linger_seconds=None if chosen["linger"] is None else float(chosen["linger"]),
+        keep_free_bytes=_size(chosen["keep_free"]),
+        cache_bytes=_size(chosen["cache_size"]),
+        all_roots=chosen["root"] == "all",
         drive=_path(chosen["data"]),
         state=_path(chosen["state"]),
         user=_text(chosen["user"]),
@@ -130,6 +153,10 @@ def parse_portal(text: str, *, allow_http: bool = False) -> str:
     """
     has_scheme = "://" in text or text.startswith("unix:")
     return str(parse_endpoint(text if has_scheme else f"https://{text}", allow_http=allow_http))
+
+
+def _size(value: Value) -> int | None:
+    return None if value is None else int(value)
 
 
 def _text(value: Value) -> str | None:

@@ -28,6 +28,11 @@ FILE_SYSTEM = "fuse.bitcasafs"
 _MOST_LINKS = 40
 """As path_resolution(7) has it."""
 
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "fuse.rclone", FILE_SYSTEM}
+)
+"""Where SQLite's log, which is shared memory beside the file, and flock(2) may hold for one machine or for none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folders:
@@ -103,6 +108,17 @@ def check_mountpoint(mountpoint: Path, own: Mapping[str, Path]) -> Path:
     return real
 
 
+def check_state_folder(folder: Path, mountinfo: Path = _MOUNTINFO) -> None:
+    """ConfigError: `folder`, which need not be there yet, is or would be on a network file system, or on a drive of
+    ours. Asks no file system but for links."""
+    kind = file_system_of(Path(os.path.realpath(folder)), mountinfo.read_bytes())
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise ConfigError(
+            f"{folder} is on a network file system ({kind}), where what waits to be sent is not safe: its database and "
+            "its locks need a local disk. Name a folder on one: -o state=DIR"
+        )
+
+
 def clear_dead_mount(mountpoint: Path) -> bool:
     """Take away what a killed mount process left ("Transport endpoint is not connected"). True: there was one.
 
@@ -149,13 +165,21 @@ def mounted_file_system(mountpoint: Path, mountinfo: Path = _MOUNTINFO) -> str |
     """The type of what is mounted exactly at `mountpoint`, the uppermost of several; None: nothing is. Asks no
     mount."""
     wanted = os.fsencode(mountpoint)
-    types = [kind for path, kind in _mounts(mountinfo) if path == wanted]
+    types = [kind for path, kind in _mounts(mountinfo.read_bytes()) if path == wanted]
     return types[-1] if types else None
 
 
-def _mounts(mountinfo: Path) -> Iterator[tuple[bytes, str]]:
+def file_system_of(path: Path, mountinfo: bytes) -> str | None:
+    """The type of what holds `path`, an absolute path without links: of the mounts at it and above it the nearest, of
+    several at one place the uppermost. Pure. None: of a table without a root, as a chroot may have it."""
+    above = {os.fsencode(path), *(os.fsencode(parent) for parent in path.parents)}
+    found = [(len(place), number, kind) for number, (place, kind) in enumerate(_mounts(mountinfo)) if place in above]
+    return max(found)[2] if found else None
+
+
+def _mounts(mountinfo: bytes) -> Iterator[tuple[bytes, str]]:
     """Mountpoint and type of each line (proc(5): the fifth field, and the first after the hyphen)."""
-    for line in mountinfo.read_bytes().splitlines():
+    for line in mountinfo.splitlines():
         fields = line.split(b" ")
         kind = fields[fields.index(b"-", 6) + 1].decode("ascii", "replace")
         yield re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), fields[4]), kind

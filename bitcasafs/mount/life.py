@@ -2,8 +2,8 @@
 
 Who uses: `run` drives it; the control service asks it. State changes between awaits.
 
-    mounted --unmounted by anybody--> sending what is left --all sent, handed over--> ended
-       \\--told to stop: unmounted lazily, sealed--> sending, 10 s at most --------> ended
+    mounted --unmounted by anybody--> sending what is left --all sent, handed over, patience over--> ended
+       \\--told to stop: unmounted lazily, sealed--> sending, 10 s at most -----------------------> ended
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import bitcasafs
 from bitcasafs.errors import BitcasaError
 from bitcasafs.fuse.session import unmount_lazily
 from bitcasafs.mount.compose import Parts
+from bitcasafs.mount.patience import Patience
 from bitcasafs.remote.timing import RemoteStatistics
-from bitcasafs.status import ProblemStatus, RemoteStatus, Status, UploadStatus
+from bitcasafs.status import NoticeStatus, ProblemStatus, RemoteStatus, Status, UploadStatus
 
 _log = logging.getLogger(__name__)
-
-STOP_SECONDS = 10.0
-"""systemd waits 90 s and a person less; what is not sent by then is in the outbox."""
 
 _RELEASE_SECONDS = 5.0
 _SHOWN_PROBLEMS = 1000
@@ -36,8 +34,7 @@ class Life:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._started = trio.current_time()
-        self._stop = trio.Event()
-        self._handover = trio.Event()
+        self._patience = Patience(parts.config.linger_seconds)
         self._kernel_gone = trio.Event()
         self._ended = trio.Event()
         self._serving = trio.CancelScope()
@@ -54,14 +51,14 @@ class Life:
 
     def stop(self) -> bool:
         """Begin to end. False: that was said before."""
-        if self._stop.is_set():
+        if self._patience.stopped.is_set():
             return False
-        self._stop.set()
+        self._patience.stopped.set()
         return True
 
     async def last(self) -> None:
         """Return when the process may end: all is sent that can be, or the time for it is over."""
-        await _first_of(self._kernel_gone, self._stop)
+        await _first_of(self._kernel_gone, self._patience.stopped)
         if not self._kernel_gone.is_set():
             await self._let_go()
         # The kernel drops releases that it had queued (8 of 21, measured): what they would have sealed is sealed here.
@@ -85,33 +82,31 @@ class Life:
         await self._kernel_gone.wait()
 
     async def _send_the_rest(self) -> None:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._limit, scope)
-                await self._parts.core.scheduler.drained()
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up, nursery.cancel_scope)
+            await self._parts.core.deliveries.drained()
+            nursery.cancel_scope.cancel()
         left = self._parts.outbox.statistics().pending
         if left:
             _log.warning("%d changes stay in %s; the next mount sends them", left, self._parts.config.account)
 
-    async def _limit(self, scope: trio.CancelScope) -> None:
-        await _first_of(self._stop, self._handover)
-        scope.deadline = trio.current_time() + (0 if self._handover.is_set() else STOP_SECONDS)
-        await self._handover.wait()
+    async def _give_up(self, scope: trio.CancelScope) -> None:
+        await self._patience.over()
         scope.cancel()
 
     # --- for the control service ----------------------------------------------------------------------------------
 
     async def drained(self, until: int) -> None:
-        await self._parts.core.scheduler.drained(until)
+        await self._parts.core.deliveries.drained(until)
 
     async def ended(self) -> None:
-        await self._ended.wait()
+        with self._patience.somebody_waits():
+            await self._ended.wait()
 
     def hand_over(self) -> None:
         if not self._kernel_gone.is_set():
             raise BitcasaError(f"it is mounted at {self._parts.config.mountpoint}")
-        self._handover.set()
+        self._patience.handed_over.set()
 
     def status(self) -> Status:
         parts = self._parts
@@ -125,11 +120,13 @@ class Life:
             mounted=not self._kernel_gone.is_set(),
             uptime_seconds=trio.current_time() - self._started,
             timeout_seconds=parts.config.timeout_seconds,
+            linger_seconds=parts.config.linger_seconds,
             staging=os.fspath(parts.config.staged),
             pending=outbox.pending,
             pending_bytes=outbox.pending_bytes,
             sending=tuple(
-                UploadStatus(parts.core.nodes.path(one.node), one.sent_bytes, one.size_bytes) for one in sending.sending
+                UploadStatus(parts.core.overlay.path(one.node), one.sent_bytes, one.size_bytes)
+                for one in sending.sending
             ),
             problem_count=outbox.problems,
             problems=self._problems() if outbox.problems else (),
@@ -142,11 +139,18 @@ class Life:
             last_fault=guard.last_fault,
             kernel_limits_raised=None if connection is None else connection.raised,
             remote=_remote_status(parts.remote.statistics()),
+            bytes_per_second=sending.bytes_per_second,
+            oldest_seconds=None,
+            notices=self._notices(),
         )
 
     def _problems(self) -> tuple[ProblemStatus, ...]:
         found = zip(range(_SHOWN_PROBLEMS), self._parts.core.problems(), strict=False)
-        return tuple(ProblemStatus(problem.path, problem.reason) for _, problem in found)
+        return tuple(ProblemStatus(problem.path, problem.reason, problem.id) for _, problem in found)
+
+    def _notices(self) -> tuple[NoticeStatus, ...]:
+        now = trio.current_time()
+        return tuple(NoticeStatus(one.path, one.text, now - one.at) for one in self._parts.core.notices.list())
 
 
 def _remote_status(statistics: RemoteStatistics) -> RemoteStatus:

@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bitcasafs.atomic import make_private_folder
+from bitcasafs.disk import Disk, disk_of
 from bitcasafs.errors import Locked
 from bitcasafs.reading.block_file import MAP, close_all, disk_bytes, unlink_files
-from bitcasafs.reading.eviction import Disk, Idle
+from bitcasafs.reading.eviction import Idle
 
 MOST_CLOSING = 32
 """Removed contents whose descriptors wait to be closed; beyond that many the remover closes them itself."""
@@ -53,12 +54,12 @@ class BlockFolder:
         """0.6 us; what is being freed counts as free. None: somebody removed the folder, and our lock with it; nothing
         more is kept in this mount."""
         try:
-            told = os.statvfs(self.path)
+            told = disk_of(self.path)
         except OSError:
             return None
         with self._closing:
             freed_soon = sum(self._closing_sizes)
-        return Disk(told.f_bavail * told.f_frsize + freed_soon, told.f_blocks * told.f_frsize)
+        return Disk(told.free_bytes + freed_soon, told.total_bytes)
 
     def find(self) -> Iterator[Idle]:
         """What earlier mounts left, in no order; 12 us each. Half of a pair claims nothing and is removed."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_KEEP_FREE_BYTES = 1 << 30
-KEEP_FREE_PARTS = 20
-"""Of a disk, the smaller of 1 GiB and 5 % stays free for others."""
+from bitcasafs.disk import Disk
 
 SAME_TIME_NS = 3600 * 10**9
 """Uses within one hour count as equally old."""
@@ -18,20 +16,12 @@ SAME_TIME_NS = 3600 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large the store may become. `keep_free_bytes` None: the smaller of 1 GiB and 5 % of the disk."""
+    """How large the store may become. `keep_free_bytes` None: as `Disk` has it."""
 
     size_bytes: int = 10 << 30
     keep_free_bytes: int | None = None
     contents: int = 200_000
     """Each costs 0.3 KB of memory and 12 us at the next mount (measured): 60 MB and 2.4 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The disk under the store: what this user may still write, and all there is."""
-
-    free_bytes: int
-    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +35,7 @@ class Idle:
 
 def excess_bytes(used_bytes: int, adding_bytes: int, limits: Limits, disk: Disk) -> int:
     """How much must be freed before `adding_bytes` more may be written; 0: nothing."""
-    keep_free = limits.keep_free_bytes
-    if keep_free is None:
-        keep_free = min(MOST_KEEP_FREE_BYTES, disk.total_bytes // KEEP_FREE_PARTS)
+    keep_free = disk.keep_free_bytes(limits.keep_free_bytes)
     over = used_bytes + adding_bytes - limits.size_bytes
     short = keep_free + adding_bytes - disk.free_bytes
     return max(over, short, 0)

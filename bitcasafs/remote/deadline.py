@@ -15,7 +15,7 @@ import trio
 from bitcasafs.errors import TimedOut
 from bitcasafs.remote.interface import Capabilities, ContentRef, Outcome, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, Item, Listing, Profile
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 T = TypeVar("T")
 
@@ -50,6 +50,9 @@ class DeadlineRemote:
 
     async def list(self, folder: Address) -> Listing:
         return await self._within(lambda: self._remote.list(folder), applied=False)
+
+    async def look(self, target: Address | Place) -> Item:
+        return await self._within(lambda: self._remote.look(target), applied=False)
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         with trio.move_on_after(self._seconds) as scope:

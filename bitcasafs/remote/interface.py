@@ -22,7 +22,7 @@ from typing import Protocol
 
 from bitcasafs.errors import BitcasaError
 from bitcasafs.values.items import Address, Cursor, Item, Listing, Profile, Version
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,12 @@ class Remote(Protocol):
 
     async def list(self, folder: Address) -> Listing:
         """All items of a folder, whole. NotFound, NotFolder. Names like `.NAME.HASH.upload` are left out."""
+        ...
+
+    async def look(self, target: Address | Place) -> Item:
+        """An item as it is now: by identity where the address has one, else by path, or what has a name in a folder.
+        NotFound. For single questions: it may cost as much as a listing.
+        """
         ...
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:

@@ -13,7 +13,7 @@ import trio
 
 from bitcasafs.remote.interface import Capabilities, ContentRef, Outcome, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, Item, Listing, Profile
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class LimitRemote:
     async def list(self, folder: Address) -> Listing:
         async with self._metadata:
             return await self._remote.list(folder)
+
+    async def look(self, target: Address | Place) -> Item:
+        async with self._metadata:
+            return await self._remote.look(target)
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         async with self._reads:

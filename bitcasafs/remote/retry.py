@@ -20,7 +20,7 @@ from bitcasafs.remote.interface import Capabilities, ContentRef, Outcome, Remote
 from bitcasafs.remote.keys import with_key
 from bitcasafs.remote.sequence import check_work, one_by_one
 from bitcasafs.values.items import Address, Item, Listing, Profile
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 T = TypeVar("T")
 
@@ -131,6 +131,9 @@ class RetryRemote:
 
     async def list(self, folder: Address) -> Listing:
         return await self._repeated(lambda: self._remote.list(folder), self._attempts(), _always)
+
+    async def look(self, target: Address | Place) -> Item:
+        return await self._repeated(lambda: self._remote.look(target), self._attempts(), _always)
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         attempts = self._attempts()

@@ -15,7 +15,7 @@ import trio
 from bitcasafs.errors import BitcasaError
 from bitcasafs.remote.interface import Capabilities, ContentRef, Outcome, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, Item, Listing, Profile
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class CallStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RemoteStatistics:
-    """By kind of call: connect, profile, roots, list, fetch, store, apply."""
+    """By kind of call: connect, profile, roots, list, look, fetch, store, apply."""
 
     kinds: Mapping[str, CallStatistics]
 
@@ -58,7 +58,9 @@ class TimingRemote:
     def __init__(self, remote: Remote, *, clock: Callable[[], float] = trio.current_time) -> None:
         self._remote = remote
         self._clock = clock
-        self._tallies = {kind: _Tally() for kind in ("connect", "profile", "roots", "list", "fetch", "store", "apply")}
+        self._tallies = {
+            kind: _Tally() for kind in ("connect", "profile", "roots", "list", "look", "fetch", "store", "apply")
+        }
 
     def statistics(self) -> RemoteStatistics:
         return RemoteStatistics({kind: tally.snapshot() for kind, tally in self._tallies.items()})
@@ -97,6 +99,10 @@ class TimingRemote:
     async def list(self, folder: Address) -> Listing:
         with self._timed("list"):
             return await self._remote.list(folder)
+
+    async def look(self, target: Address | Place) -> Item:
+        with self._timed("look"):
+            return await self._remote.look(target)
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         with self._timed("fetch") as tally:

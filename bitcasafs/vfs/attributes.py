@@ -18,7 +18,7 @@ from bitcasafs.vfs.entry import Entry, Handle, Space, Wanted
 from bitcasafs.vfs.files import Files
 from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.nodes import Node
-from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, State
+from bitcasafs.writing.change import MAKING, Change, ChangeKind, Fields, Number, State
 
 UNLIMITED_BYTES = 1 << 50
 """What df shows of a drive without a limit: 1 PiB."""
@@ -26,6 +26,7 @@ XATTR_BYTES = 64 << 10
 """Protocol 2.4, and the kernel's own limit of one value."""
 PROFILE_SECONDS = 60.0
 """How long the drive's use is believed; df must not cost a round trip each."""
+_WITH_ATTRIBUTES = MAKING | {ChangeKind.ATTRIBUTES}
 
 
 class AttributeCalls:
@@ -59,27 +60,30 @@ class AttributeCalls:
             mode=wanted.permissions, uid=wanted.uid, gid=wanted.gid, mtime_ns=wanted.mtime_ns, atime_ns=wanted.atime_ns
         )
         if change != Attributes():
-            await self._set(node, replace(change, ctime_ns=now))
+            self._set(node, replace(change, ctime_ns=now))
         return self._view.entry(node)
 
-    async def _set(self, node: Node, change: Attributes, dropped: tuple[str, ...] = ()) -> None:
-        """With content that waits, on the portal, or, where that keeps none, on this machine."""
+    def _set(self, node: Node, change: Attributes, dropped: tuple[str, ...] = ()) -> None:
+        """With what of the node waits to be sent, as a change of its own, or, where the portal keeps none and nothing
+        waits, on this machine.
+        """
         if node.unlinked:
             return
         if change.mtime_ns is not None:
             node.modified_ns = None
-        record = self._contents.record(node.number)
-        if record is not None and record.state is not State.SENDING and not record.unsure:
-            fields = record.change.fields
+        records = self._outbox.of_node(node.number)
+        last = next((one for one in reversed(records) if one.change.kind in _WITH_ATTRIBUTES), None)
+        if last is not None and last.quiet:
+            fields = last.change.fields
             attributes = laid_over(fields.attributes, change, dropped)
             gone = (*(name for name in fields.dropped if name not in change.xattrs), *dropped)
-            self._contents.change_fields(record, replace(fields, attributes=attributes, dropped=gone))
-        elif not self._tree.keeps_here():
-            fields = Fields(attributes=change, dropped=dropped)
-            await self._tree.carry_out(self._scheduler, Change(ChangeKind.ATTRIBUTES, node.number, None, fields))
-        else:
-            await self._scheduler.settled(node.number)
+            self._contents.change_fields(last, replace(fields, attributes=attributes, dropped=gone))
+        elif self._tree.keeps_here() and last is None:
             self._tree.keep(node, change, dropped)
+        else:
+            self._tree.remember(node.number)
+            fields = Fields(attributes=change, dropped=dropped)
+            self._outbox.append(Change(ChangeKind.ATTRIBUTES, node.number, None, fields))
 
     async def space(self) -> Space:
         """The drive's quota, or the disk that holds it. Never fails: what was last known is served offline."""
@@ -129,14 +133,14 @@ class AttributeCalls:
         others = sum(len(key.encode()) + len(held) for key, held in present.items() if key != name)
         if others + len(name.encode()) + len(value) > XATTR_BYTES:
             raise NoSpace(f"the attributes of a file hold at most {XATTR_BYTES} bytes together")
-        await self._set(node, Attributes(xattrs={name: value}, ctime_ns=self._now_ns()))
+        self._set(node, Attributes(xattrs={name: value}, ctime_ns=self._now_ns()))
 
     async def remove_xattr(self, number: Number, name: str) -> None:
         """NoAttribute."""
         node = self._nodes[number]
         if name not in self._view.attributes(node).xattrs:
             raise NoAttribute(f"there is no attribute {name}")
-        await self._set(node, Attributes(ctime_ns=self._now_ns()), (name,))
+        self._set(node, Attributes(ctime_ns=self._now_ns()), (name,))
 
     def _state(self, node: Node) -> str:
         records = self._outbox.of_node(node.number)

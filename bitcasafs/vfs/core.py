@@ -14,8 +14,10 @@ from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import View
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.scheduler import Scheduler
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Core:
     handles: Handles
     contents: Contents
     outbox: Outbox
+    deliveries: Deliveries
     scheduler: Scheduler
+    space: Space
     make_reader: Callable[[ContentRef], Reader]
     now_ns: Callable[[], int]

@@ -32,6 +32,7 @@ class Files:
         self._nodes, self._handles, self._tree = core.nodes, core.handles, core.tree
         self._contents, self._outbox, self._scheduler = core.contents, core.outbox, core.scheduler
         self._make_reader, self._now_ns = core.make_reader, core.now_ns
+        self._space = core.space
 
     # --- open and close ---
 
@@ -155,11 +156,12 @@ class Files:
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         """Answers how much of `data` is staged: less than all when the disk became full in the middle, NoSpace when
-        nothing is. Waits only while a copy of what is being sent is made.
+        nothing is. Waits only while a copy of what is being sent is made, and, at most a second, near a full disk.
         """
         opened = self._handles.file(handle)
         if not opened.writable:
             raise BadHandle("the file was not opened for writing")
+        await self._space.admit(len(data))
         staged = await self._for_writing(opened.node)
         # The kernel sends O_APPEND writes at the size it believes; another handle may have appended since.
         written = staged.write(staged.size_bytes if opened.append else offset, data)

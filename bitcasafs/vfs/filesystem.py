@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import trio
@@ -14,23 +15,29 @@ from bitcasafs.reading.reader import Reader
 from bitcasafs.remote.interface import Remote
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
+from bitcasafs.vfs.conflicts import Conflicts
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.files import Files
 from bitcasafs.vfs.folders import Folders
 from bitcasafs.vfs.handles import Handles
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
+from bitcasafs.vfs.looking import Looking
 from bitcasafs.vfs.names import Names
 from bitcasafs.vfs.nodes import Nodes
+from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
+from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
 from bitcasafs.writing.change import State
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.scheduler import Scheduler
 from bitcasafs.writing.sender import Sender
+from bitcasafs.writing.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,14 @@ class Settings:
     ttl_seconds: float = 10.0
     timeout_seconds: float = 15.0
     uploads: int = 4
+    settle_seconds: float = 1.0
+    host: str = "this machine"
+    """Names conflict copies."""
     disk: Path | None = None
     """A folder of the disk that holds the drive, when it is this machine's."""
+    staged: Path | None = None
+    """The folder of which the disk must not become full; None: nobody looks."""
+    keep_free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +73,17 @@ class FileSystem:
     folders: Folders
     attributes: AttributeCalls
     nodes: Nodes
+    overlay: Overlay
+    notices: Notices
+    deliveries: Deliveries
+    deciding: Problems
     scheduler: Scheduler
     outbox: Outbox
 
     def problems(self) -> Iterator[Problem]:
         for record in self.outbox:
             if record.state is State.PROBLEM:
-                path = self.nodes.path(record.change.node)
+                path = self.overlay.path(record.change.node)
                 yield Problem(record.id, path, record.reason or "", record.staged)
 
 
@@ -89,35 +106,61 @@ def build(
     """
     nodes = Nodes(ledger)
     nodes.seed(root, outbox.known_nodes())
-    listings = Listings(
-        remote, nodes, ttl_seconds=settings.ttl_seconds, pending=lambda number: bool(outbox.of_node(number))
-    )
+    listings = Listings(remote, nodes, nursery, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
     tree = Tree(remote, nodes, listings, ledger, outbox, contents)
+    tree.take_up()
+    overlay, notices = Overlay(listings, nodes, outbox), Notices()
+    looking = Looking(remote, nodes, outbox, contents)
+    conflicts = Conflicts(
+        looking,
+        nodes,
+        listings,
+        overlay,
+        tree,
+        outbox,
+        contents,
+        notices,
+        host=settings.host,
+        today=lambda: _day(now_ns()),
+    )
+    deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
     scheduler = Scheduler(
         outbox,
         contents,
+        deliveries,
         Sender(remote, contents, nodes),
         tree,
+        conflicts,
         backoff=Backoff(attempts=None),
         random_unit=random_unit,
         uploads=settings.uploads,
-        timeout_seconds=settings.timeout_seconds,
+        settle_seconds=settings.settle_seconds,
     )
     core = Core(
         remote=remote,
         nodes=nodes,
         listings=listings,
-        overlay=Overlay(listings, outbox),
+        overlay=overlay,
         view=View(listings, ledger, outbox, contents, settings.owner, now_ns()),
         tree=tree,
         handles=Handles(),
         contents=contents,
         outbox=outbox,
+        deliveries=deliveries,
         scheduler=scheduler,
+        space=Space(settings.staged, settings.keep_free_bytes, lambda: scheduler.rate.per_second(trio.current_time())),
         make_reader=lambda content: Reader(remote, content, nursery, blocks),
         now_ns=now_ns,
     )
     files = Files(core)
     names = Names(core, files, Removal(core))
     attributes = AttributeCalls(core, files, disk=settings.disk)
-    return FileSystem(names, files, Folders(core), attributes, nodes, scheduler, outbox)
+    deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
+    return FileSystem(
+        names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler, outbox
+    )
+
+
+def _day(wall_ns: int) -> date:
+    """Where the user is."""
+    return datetime.fromtimestamp(wall_ns / 1e9, UTC).astimezone().date()

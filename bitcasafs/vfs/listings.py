@@ -1,9 +1,12 @@
 """What the portal said of each folder, and whether that may still be believed.
 
 Rows live here until the folder is listed again; freshness lives in a TTL cache beside them (which drops what expires,
-so the rows must not). An expired listing is asked for once, however many wait for it; when the portal cannot be reached
-what is known is served as it is. Our own changes are written into the rows when they arrive on the portal, also into
-an answer that was on its way at that moment.
+so the rows must not). An expired listing is asked for once, however many wait for it, and shortly before its end when
+the folder is in use, so that who works in a folder never waits for it. When the portal cannot be reached, or is slow to
+answer, what is known is served as it is. Our own changes are written into the rows when they arrive on the portal, also
+into an answer that was on its way at that moment.
+
+Concurrency: listings are asked for by tasks of the nursery that the owner gives; rows change between two awaits.
 """
 
 from __future__ import annotations
@@ -24,8 +27,15 @@ from bitcasafs.writing.change import Number
 log = logging.getLogger(__name__)
 
 AWAY_SECONDS = 5.0
-"""After a renewal that the portal did not answer, what is known is served at once for so long: else a walk through a
-thousand known folders would wait a thousand time-outs."""
+"""After a renewal that the portal did not answer, it is asked again so often, and nobody who wants a known folder waits
+for that: else a walk through a thousand known folders would wait a thousand time-outs."""
+
+PATIENCE_SECONDS = 2.0
+"""For so long a renewal is waited for; then what is known is served. A person takes a second for an answer, two for a
+hang; links of half a second's delay answer within one."""
+
+_AHEAD = 4
+"""In the last quarter of its life a listing that is used is renewed ahead."""
 
 
 @dataclass(slots=True)
@@ -43,6 +53,7 @@ class Listings:
         self,
         remote: Remote,
         nodes: Nodes,
+        nursery: trio.Nursery,
         *,
         ttl_seconds: float,
         pending: Callable[[Number], bool] = lambda number: False,
@@ -51,13 +62,15 @@ class Listings:
         """`pending`: the node has changes that are not on the portal."""
         self._remote = remote
         self._nodes = nodes
+        self._nursery = nursery
         self._ttl_seconds = ttl_seconds
         self._pending = pending
         self._clock = clock
         self._rows: dict[Number, dict[str, Number]] = {}
         self._until: TTLCache[Number, float] = TTLCache(maxsize=1 << 20, ttl=ttl_seconds, timer=clock)
         self._flights: dict[Number, Flight] = {}
-        self._away_until = -math.inf
+        self._is_away = False
+        self._ask_again_at = -math.inf
 
     def known(self, folder: Number) -> Mapping[str, Number] | None:
         """The rows, fresh or not; None: this folder was never listed."""
@@ -65,47 +78,85 @@ class Listings:
 
     def freshness_seconds(self, folder: Number) -> float:
         """For how long the rows may still be believed; 0 when they may not."""
+        if folder not in self._until and self._is_only_here(folder):
+            return self._ttl_seconds  # nobody else can know it
         return max(0.0, self._until.get(folder, 0.0) - self._clock())
 
+    def _is_only_here(self, folder: Number) -> bool:
+        return self._nodes.address(folder) is None
+
     async def fresh(self, folder: Number) -> Mapping[str, Number]:
-        """The rows, asked for again when they expired. Waits for the network only then.
+        """The rows, asked for again when they expired. Waits for the network only then, and for known rows not long.
 
         Unavailable only when nothing is known of the folder; NotFound when it is gone from the portal.
         """
         rows = self._rows.get(folder)
-        if rows is not None and (folder in self._until or self._clock() < self._away_until):
+        until = self._until.get(folder)
+        if rows is not None and until is not None:
+            if until - self._clock() < self._ttl_seconds / _AHEAD and not self._is_away:
+                self._asked(folder)
             return rows
-        address = self._nodes.address(folder)
-        if address is None:  # made here, not on the portal yet
+        if self._is_only_here(folder):
             return self._rows.setdefault(folder, {})
+        if rows is None:
+            return await self._landed(folder, self._asked(folder))
+        if self._is_away:
+            if self._clock() >= self._ask_again_at:
+                self._ask_again_at = self._clock() + AWAY_SECONDS
+                self._asked(folder)
+            return rows
+        flight = self._asked(folder)
+        with trio.move_on_after(PATIENCE_SECONDS):
+            try:
+                return await self._landed(folder, flight)
+            except (Unavailable, ProtocolError):
+                return self._rows.get(folder, rows)
+        self._note_away("it takes long")
+        return self._rows.get(folder, rows)
+
+    def _note_away(self, why: object) -> None:
+        if not self._is_away:
+            log.info("listings cannot be renewed (%s); what is known is shown", why)
+        self._is_away, self._ask_again_at = True, self._clock() + AWAY_SECONDS
+
+    def _asked(self, folder: Number) -> Flight:
         flight = self._flights.get(folder)
         if flight is None:
             flight = self._flights[folder] = Flight()
-            try:
-                await self._ask(folder, flight)
-            finally:
-                del self._flights[folder]
-                flight.landed.set()
-        else:
-            await flight.landed.wait()
-        if flight.error is None and folder in self._rows:
-            return self._rows[folder]
-        if rows is not None and isinstance(flight.error, Unavailable | ProtocolError):
-            log.info("a listing could not be renewed: %s", flight.error)
-            self._away_until = self._clock() + AWAY_SECONDS
-            return rows
-        raise flight.error or Unavailable("the listing was given up")
+            self._nursery.start_soon(self._fly, folder, flight)
+        return flight
 
-    async def _ask(self, folder: Number, flight: Flight) -> None:
-        address = self._nodes.address(folder)
-        assert address is not None
+    async def _landed(self, folder: Number, flight: Flight) -> Mapping[str, Number]:
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error
+        return self._rows.get(folder, {})
+
+    async def _fly(self, folder: Number, flight: Flight) -> None:
+        """Raises nothing: whoever waits is told."""
         try:
-            listing = await self._remote.list(address)
+            await self._ask(folder, flight)
+            self._is_away = False
         except BitcasaError as error:
             flight.error = error
             if isinstance(error, NotFound | NotFolder):
                 self.drop(folder)
-            return
+            elif isinstance(error, Unavailable | ProtocolError):
+                self._note_away(error)
+        except Exception:
+            log.exception("a folder could not be listed")
+            flight.error = BitcasaError("an internal error while listing; the log has the details")
+        finally:
+            if flight.error is None and self._flights.get(folder) is flight and folder not in self._rows:
+                flight.error = Unavailable("the listing was given up")
+            del self._flights[folder]
+            flight.landed.set()
+
+    async def _ask(self, folder: Number, flight: Flight) -> None:
+        address = self._nodes.address(folder)
+        if address is None:
+            raise NotFound("the folder is not on the portal any more")
+        listing = await self._remote.list(address)
         items = [item for item in listing.items if item.name not in flight.edits]
         rows = {item.name: node.number for item, node in zip(items, self._nodes.meet(items, folder), strict=True)}
         rows.update({name: number for name, number in flight.edits.items() if number is not None})
@@ -113,21 +164,21 @@ class Listings:
         self._rows[folder] = rows
         self._until[folder] = self._clock() + self._ttl_seconds
         for name, number in before.items():
-            if rows.get(name) != number:
-                self._vanished(number, folder, name)
+            if rows.get(name) != number and self._stays(number, folder, name):
+                rows.setdefault(name, number)
 
-    def _vanished(self, number: Number, folder: Number, name: str) -> None:
+    def _stays(self, number: Number, folder: Number, name: str) -> bool:
         """Another machine deleted the node, or moved it to a folder that will tell; or a change of ours on a portal
-        that cannot overwrite has taken it away for a moment: of a node with unsent changes those decide.
+        that cannot overwrite has taken it away for a moment. Of a node with unsent changes those decide, and until then
+        it is seen where it was.
         """
+        node = self._nodes.get(number)
+        if node is None or node.superseded or (node.parent, node.name) != (folder, name):
+            return False
         if self._pending(number):
-            return
-        try:
-            node = self._nodes[number]
-        except BitcasaError:
-            return
-        if node.parent == folder and node.name == name and not node.superseded:
-            self._nodes.gone(node)
+            return True
+        self._nodes.gone(node)
+        return False
 
     def edit(self, folder: Number, name: str, number: Number | None) -> None:
         """A change of ours is on the portal: `name` leads to `number` now, or to nothing."""

@@ -1,7 +1,8 @@
-"""Names: looked up, made, moved and removed. Every answer comes from the overlay.
+"""Names: looked up, made, moved and removed. Every answer comes from the overlay, every change goes into the outbox.
 
-In this first mount a change of names waits until the portal has it (`Tree.carry_out`), content does not. A file that is
-not on the portal yet is renamed and removed here, where it is.
+A call waits for listings that it needs, and for nothing else; then it decides and changes between two awaits, so that
+calls of several processes never see each other's half. With `-o coherence=strict` the changes that other machines may
+compete for wait for the portal as well (`strict`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bitcasafs.errors import Exists, IsFolder, Loop, NotEmpty, NotFolder, NotFound
+from bitcasafs.errors import Exists, IsFolder, Loop, NotEmpty, NotFolder, NotFound, Unsupported
 from bitcasafs.values.items import Attributes, Kind
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Absent, Caller, Entry, Opened
@@ -24,7 +25,7 @@ class Names:
     def __init__(self, core: Core, files: Files, removal: Removal) -> None:
         self._remote, self._nodes, self._listings = core.remote, core.nodes, core.listings
         self._overlay, self._view, self._tree = core.overlay, core.view, core.tree
-        self._contents, self._scheduler, self._now_ns = core.contents, core.scheduler, core.now_ns
+        self._contents, self._outbox, self._now_ns = core.contents, core.outbox, core.now_ns
         self._files, self._removal = files, removal
 
     # --- looking ---
@@ -73,6 +74,7 @@ class Names:
         """open(2) with O_CREAT. Exists with O_EXCL; a file that is there already is opened."""
         self._folder(parent)
         found = await self._overlay.find(parent, name)
+        self._folder(parent)  # somebody may have removed it while its listing was waited for
         if found is not None:
             if flags & os.O_EXCL:
                 raise Exists(f"{name!r} is there already")
@@ -80,8 +82,12 @@ class Names:
             return opened, self._given(self._nodes[found])
         node = self._nodes.make(Kind.FILE, parent, name)
         self._tree.remember(node.number)
-        fields = Fields(parent=parent, name=name, attributes=self._new(permissions, caller))
-        self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
+        with self._outbox.together():
+            over, over_node = self._removal.replaced_at((parent, name))
+            fields = Fields(
+                parent=parent, name=name, over=over, over_node=over_node, attributes=self._new(permissions, caller)
+            )
+            self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
         return self._files.created(node, flags), self._given(node)
 
     async def mkdir(self, parent: Number, name: str, permissions: int, caller: Caller) -> Entry:
@@ -96,20 +102,16 @@ class Names:
         self, kind: ChangeKind, parent: Number, name: str, attributes: Attributes, target: str | None = None
     ) -> Entry:
         self._folder(parent)
-        if await self._overlay.find(parent, name) is not None:
+        found = await self._overlay.find(parent, name)
+        self._folder(parent)
+        if found is not None:
             raise Exists(f"{name!r} is there already")
         if target is not None:
             attributes = replace(attributes, symlink=target)
         node = self._nodes.make(Kind.FOLDER if kind is ChangeKind.MKDIR else Kind.SYMLINK, parent, name)
-        node.lookups += 1
-        fields = Fields(parent=parent, name=name, attributes=attributes)
-        try:
-            await self._tree.carry_out(self._scheduler, Change(kind, node.number, None, fields))
-        except BaseException:
-            node.lookups -= 1
-            self._nodes.gone(node)
-            raise
-        return self._view.entry(node)
+        self._tree.remember(node.number)
+        self._outbox.append(Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes)))
+        return self._given(node)
 
     def _new(self, permissions: int, caller: Caller) -> Attributes:
         now = self._now_ns()
@@ -122,25 +124,29 @@ class Names:
     async def unlink(self, parent: Number, name: str) -> None:
         """IsFolder. Handles that are open live on."""
         self._folder(parent)
-        node = self._nodes[await self._overlay.need(parent, name)]
+        await self._listings.fresh(parent)
+        node = self._need(parent, name)
         if node.kind is Kind.FOLDER:
             raise IsFolder(f"{name!r} is a folder")
-        await self._removal.unlink(node, parent, name)
+        self._removal.unlink(node, (parent, name))
 
     async def rmdir(self, parent: Number, name: str) -> None:
         """NotFolder, NotEmpty."""
         self._folder(parent)
-        node = self._nodes[await self._overlay.need(parent, name)]
-        await self._need_empty(node, name)
-        await self._removal.rmdir(node, parent, name)
+        await self._listings.fresh(parent)
+        await self._list_if_folder(parent, name)
+        node = self._need(parent, name)
+        self._need_empty(node, name)
+        self._removal.rmdir(node, (parent, name))
 
     async def rename(self, parent: Number, name: str, new_parent: Number, new_name: str, flags: int) -> None:
         """rename(2), renameat2(2) with RENAME_NOREPLACE and RENAME_EXCHANGE: errors as they say."""
         self._folder(parent)
         self._folder(new_parent)
-        node = self._nodes[await self._overlay.need(parent, name)]
-        found = await self._overlay.find(new_parent, new_name)
-        other = None if found is None else self._nodes[found]
+        await self._listings.fresh(parent)
+        await self._listings.fresh(new_parent)
+        await self._list_if_folder(new_parent, new_name)
+        node, other = self._need(parent, name), self._known(new_parent, new_name)
         if other is not None and flags & RENAME_NOREPLACE:
             raise Exists(f"{new_name!r} is there already")
         if other is None and flags & RENAME_EXCHANGE:
@@ -151,22 +157,41 @@ class Names:
         if flags & RENAME_EXCHANGE:
             assert other is not None
             self._refuse_loop(other, parent)
-            await self._removal.exchange(node, (parent, name), other, (new_parent, new_name))
+            if not self._remote.capabilities.batch:
+                raise Unsupported("this portal cannot exchange two names")
+            self._removal.exchange(node, (parent, name), other, (new_parent, new_name))
             return
         if other is not None:
-            await self._may_replace(node, other, new_name)
-        await self._removal.move(node, (parent, name), other, (new_parent, new_name))
+            self._may_replace(node, other, new_name)
+        self._removal.move(node, (parent, name), other, (new_parent, new_name))
 
-    async def _may_replace(self, node: Node, other: Node, name: str) -> None:
+    def _known(self, folder: Number, name: str) -> Node | None:
+        found = self._overlay.find_known(folder, name)
+        return None if found is None else self._nodes[found]
+
+    def _need(self, folder: Number, name: str) -> Node:
+        self._folder(folder)  # somebody may have removed it while its listing was waited for
+        found = self._known(folder, name)
+        if found is None:
+            raise NotFound(f"there is no {name!r}")
+        return found
+
+    async def _list_if_folder(self, folder: Number, name: str) -> None:
+        """What a folder holds must be known before it is removed or replaced."""
+        found = self._known(folder, name)
+        if found is not None and found.kind is Kind.FOLDER:
+            await self._listings.fresh(found.number)
+
+    def _may_replace(self, node: Node, other: Node, name: str) -> None:
         if node.kind is Kind.FOLDER:
-            await self._need_empty(other, name)
+            self._need_empty(other, name)
         elif other.kind is Kind.FOLDER:
             raise IsFolder(f"{name!r} is a folder")
 
-    async def _need_empty(self, node: Node, name: str) -> None:
+    def _need_empty(self, node: Node, name: str) -> None:
         if node.kind is not Kind.FOLDER:
             raise NotFolder(f"{name!r} is not a folder")
-        if await self._overlay.rows(node.number):
+        if self._overlay.rows_known(node.number):
             raise NotEmpty(f"{name!r} is not empty")
 
     def _refuse_loop(self, node: Node, folder: Number) -> None:
@@ -174,7 +199,8 @@ class Names:
         while number is not None:
             if number == node.number:
                 raise Loop("a folder cannot move into itself")
-            number = self._nodes[number].parent
+            spot = self._overlay.spot(number)
+            number = None if spot is None else spot[0]
 
 
 RENAME_NOREPLACE = 1

@@ -34,6 +34,8 @@ class Node:
     openers: int = 0
     writers: int = 0
     unlinked: bool = False
+    doomed: bool = False
+    """Unlinked here by a change that is not on the portal yet: a listing may still tell of it."""
     superseded: bool = False
     """Another machine wrote a new version while the file was open here: the name leads to another node now, and this
     one serves its handles to the end."""
@@ -137,7 +139,8 @@ class Nodes:
             kept = self._ledger.kept(node.number)
             if kept != Attributes():  # times of the content that was
                 self._ledger.keep(node.number, replace(kept, mtime_ns=None, atime_ns=None, ctime_ns=None))
-        node.parent, node.name, node.unlinked, node.item = parent, item.name, False, item
+        node.parent, node.name, node.item = parent, item.name, item
+        node.unlinked = node.doomed
         self._bind(node)
 
     def arrived(self, node: Node, item: Item, parent: Number) -> Node | None:
@@ -160,8 +163,15 @@ class Nodes:
         self._leave(node)
         if node.item is not None and not node.superseded:
             self._ledger.release(node.number)
-        node.parent, node.unlinked = None, True
+        node.parent, node.unlinked, node.doomed = None, True, False
         self._drop_unused(node)
+
+    def detach(self, node: Node) -> None:
+        """The portal's item of that identity is another node from here on, or is gone: this one is only here."""
+        self._leave(node)
+        if node.item is not None:
+            self._ledger.release(node.number)
+        node.item = None
 
     def forget(self, number: Number, count: int) -> None:
         """The kernel gives back `count` lookups."""
@@ -197,14 +207,15 @@ class Nodes:
         node = self._by_number.get(number)
         return None if node is None or node.parent is None else (node.parent, node.name)
 
-    def path(self, number: Number) -> str:
-        """The path below the mountpoint, for a person."""
-        node = self._by_number.get(number)
-        if node is None:
-            return f"(inode {number})"
-        if node.parent is None:
-            return node.name or ""
-        return f"{self.path(node.parent)}/{node.name}".lstrip("/")
+    def number_of(self, item: Item) -> Number | None:
+        """Our number of an item that has an identity, or of the root; None: it was not met, or has none."""
+        root = self._by_number[ROOT].item
+        if root is not None and root.path == item.path:
+            return ROOT
+        return None if item.node is None else self._by_key.get(item.node)
+
+    def get(self, number: Number) -> Node | None:
+        return self._by_number.get(number)
 
     def _bind(self, node: Node) -> None:
         """A node that is not on the portal is not bound: a row of that name there is another file."""
@@ -218,7 +229,7 @@ class Nodes:
                 del self._by_key[key]
 
     def _drop_unused(self, node: Node) -> None:
-        if (node.unlinked or node.superseded) and not node.lookups and not node.openers:
+        if (node.unlinked or node.superseded) and not (node.doomed or node.lookups or node.openers):
             self._by_number.pop(node.number, None)
 
 

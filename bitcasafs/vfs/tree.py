@@ -16,10 +16,10 @@ from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.nodes import ROOT, Node, Nodes
-from bitcasafs.writing.change import Change, ChangeKind, Number, Record
+from bitcasafs.writing.change import Change, ChangeKind, Number, Record, State
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.outbox import KnownNode, Outbox
-from bitcasafs.writing.scheduler import Scheduler
 
 
 class Tree:
@@ -32,6 +32,15 @@ class Tree:
         self._outbox, self._contents = outbox, contents
 
     # --- before ---
+
+    def take_up(self) -> None:
+        """What an earlier mount's changes are about to take away is not seen any more. Call once, before anything."""
+        for record in self._outbox:
+            fields = record.change.fields
+            taken = record.change.node if record.change.kind is ChangeKind.DELETE else fields.over_node
+            node = None if taken is None or fields.exchange else self._nodes.get(taken)
+            if node is not None and record.state is not State.PROBLEM:
+                _doom(node)
 
     def remember(self, *numbers: Number | None) -> None:
         """Keep nodes, and the folders that lead to them, for a mount that finds their changes unsent."""
@@ -46,7 +55,7 @@ class Tree:
                 self._outbox.remember(KnownNode(number, identity, node.parent, node.name, path, node.kind))
                 number = node.parent
 
-    async def carry_out(self, scheduler: Scheduler, change: Change) -> Item | None:
+    async def carry_out(self, deliveries: Deliveries, change: Change) -> Item | None:
         """Send a change of names or attributes and wait for it.
 
         When its outcome is unknown the folders that it names are listed anew before anybody is told of them.
@@ -54,7 +63,7 @@ class Tree:
         fields = change.fields
         self.remember(change.node, fields.parent, fields.old_parent, fields.over_node)
         try:
-            return await scheduler.carry_out(change)
+            return await deliveries.carry_out(change)
         except BitcasaError as error:
             if not isinstance(error, Unavailable) or error.applied is not False:
                 for folder in (fields.parent, fields.old_parent):
@@ -78,26 +87,32 @@ class Tree:
             return
         match change.kind:
             case ChangeKind.DELETE:
-                assert fields.old_parent is not None
-                assert fields.old_name is not None
-                self._listings.edit(fields.old_parent, fields.old_name, None)
+                self._left(node)
                 self._listings.drop(change.node)
                 self.gone(node)
             case ChangeKind.MOVE:
                 self._moved(node, record, item)
                 self.remember(node.number)
             case ChangeKind.ATTRIBUTES:
-                if item is not None and node.item is not None:
+                if self.keeps_here():
+                    self.keep(node, fields.attributes, fields.dropped)
+                elif item is not None and node.item is not None:
                     node.item = item
             case _:
                 self._made(node, record, item)
 
     def _made(self, node: Node, record: Record, item: Item | None) -> None:
         parent = node.parent if node.item is not None else record.change.fields.parent
-        if item is None or parent is None or node.unlinked:
+        if item is None or parent is None:
             return
         new_folder = record.change.kind is ChangeKind.MKDIR and node.item is None
-        self._nodes.arrived(node, item, parent)
+        replaced = self._nodes.arrived(node, item, parent)
+        if replaced is not None:
+            self.gone(replaced)
+        over = record.change.fields.over_node
+        replaced = None if over is None else self._nodes.get(over)
+        if replaced is not None and replaced is not node:  # it has another identity where ours took its name from it
+            self.gone(replaced)
         self._listings.edit(parent, item.name, node.number)
         if new_folder:
             self._listings.made(node.number)
@@ -106,6 +121,13 @@ class Tree:
         if len(self._outbox.of_node(node.number)) > 1:  # newer content waits: a later mount must find the node
             self.remember(node.number)
 
+    def _left(self, node: Node) -> None:
+        """The name that the node had on the portal leads there no more."""
+        if node.parent is not None and node.item is not None:
+            rows = self._listings.known(node.parent) or {}
+            if rows.get(node.name, node.number) == node.number:
+                self._listings.edit(node.parent, node.name, None)
+
     def _moved(self, node: Node, record: Record, item: Item | None) -> None:
         fields = record.change.fields
         assert fields.old_parent is not None
@@ -113,14 +135,14 @@ class Tree:
         assert fields.parent is not None
         assert fields.name is not None
         other = self._replaced(record)
-        moved = item if item is not None and node.version == (item.version or item.id) else node.item
+        moved = item if item is not None and node.has_content_of(item) else node.item
         assert moved is not None
         if other is not None and not fields.exchange:
             self._listings.drop(other.number)
             self.gone(other)
+        self._left(node)
         self._nodes.arrived(node, moved, fields.parent)
         node.name = fields.name
-        self._listings.edit(fields.old_parent, fields.old_name, None)
         self._listings.edit(fields.parent, fields.name, node.number)
         if other is not None and fields.exchange and other.item is not None:
             self._nodes.arrived(other, other.item, fields.old_parent)
@@ -146,16 +168,42 @@ class Tree:
         if attributes != Attributes() or dropped:
             self._ledger.keep(node.number, laid_over(self._ledger.kept(node.number), attributes, dropped))
 
+    def take_away(self, node: Node) -> None:
+        """A change that is about to be made takes the node away: nothing of it is sent any more, open handles keep what
+        they have. Inside `together`.
+        """
+        self._contents.let_go(node.number, still_open=node.openers > 0)
+        for record in self._outbox.of_node(node.number):
+            if record.quiet and record.change.kind is ChangeKind.ATTRIBUTES:
+                self._outbox.remove(record.id)
+        self._outbox.afterwards(lambda: _doom(node))
+
+    def restore(self, node: Node) -> None:
+        """The change that took the node away did not come about: it is as the portal has it, once that is listed."""
+        node.unlinked = node.doomed = False
+        if node.parent is not None:
+            self._listings.expire(node.parent)
+
     def gone(self, node: Node) -> None:
         """No name leads to the node any more: open handles keep its pending content, else that is dropped."""
         self._contents.let_go(node.number, still_open=node.openers > 0)
         node.modified_ns = None
-        self._nodes.gone(node)
+        self._outbox.afterwards(lambda: self._nodes.gone(node))
 
     def refused(self, record: Record, error: BitcasaError) -> None:
         try:
             node = self._nodes[record.change.node]
         except BitcasaError:
             return
+        if record.change.kind is ChangeKind.DELETE:
+            self.restore(node)
+        replaced = self._replaced(record)
+        if replaced is not None and not record.change.fields.exchange:
+            self.restore(replaced)
         if node.openers:
             node.problem = error
+
+
+def _doom(node: Node) -> None:
+    node.unlinked = node.doomed = True
+    node.modified_ns = None

@@ -26,6 +26,9 @@ class ChangeKind(enum.Enum):
     ATTRIBUTES = "attributes"
 
 
+MAKING = frozenset({ChangeKind.CONTENT, ChangeKind.MKDIR, ChangeKind.SYMLINK})
+
+
 class State(enum.Enum):
     OPEN = "open"
     """Content that was written since it was last sealed; never sent."""
@@ -51,11 +54,12 @@ class Fields:
 
     CONTENT: parent and name while the node is not on the portal; attributes that go with the content; when sealed
         size_bytes, and of content that lies over a base that is not here: base_id and base_bytes (what to fetch),
-        base_limit (how much of it still counts) and written (ranges that do not come from it). `over`: the version
-        that a new node replaces under its name. `replacing`: how far that got on a portal that cannot overwrite
+        base_limit (how much of it still counts) and written (ranges that do not come from it). `over_node` and `over`:
+        the node that a new one replaces under its name, and its version: on the portal it is new content of that
+        node, whose history goes on. `replacing`: how far that got on a portal that cannot overwrite
         (`remote.interface.ReplaceStep`), so that it is finished, not begun again, after a kill.
-    MKDIR, SYMLINK: parent, name, attributes (with the link's text).
-    MOVE: old_parent, old_name, parent, name; `over_node` what it replaces, or exchanges with.
+    MKDIR, SYMLINK: parent, name, attributes (with the link's text); SYMLINK: `over_node` and `over` as above.
+    MOVE: old_parent, old_name, parent, name; `over_node` what it replaces (in version `over`), or exchanges with.
     DELETE: old_parent, old_name; folder.
     ATTRIBUTES: attributes: each that is not None is set.
     CONTENT, ATTRIBUTES: dropped: names of extended attributes that are removed.
@@ -73,6 +77,8 @@ class Fields:
     base_id: str | None = None
     base_bytes: int = 0
     base_limit: int = 0
+    base_version: Version | None = None
+    """Version of the base where it is not what the content replaces: a conflict copy, what a crash left behind."""
     written: tuple[tuple[int, int], ...] = ()
     attributes: Attributes = Attributes()
     dropped: tuple[str, ...] = ()
@@ -94,7 +100,8 @@ class Record:
     """A change in the outbox. `id` orders; `generation` counts seals (0: never); `key` makes repeating safe.
 
     `unsure`: it was sent and no answer came, so it may be on the portal: it is repeated as it is, with its key, before
-    anything else may become of it.
+    anything else may become of it. `made_ns`: when the change was first made, whatever was sealed since (ns since the
+    epoch by this machine's clock; 0: not known).
     """
 
     id: int
@@ -108,12 +115,23 @@ class Record:
     attempts: int = 0
     reason: str | None = None
     unsure: bool = False
+    made_ns: int = 0
 
     def moved(self, state: State, **changes: Any) -> Record:
         """The same record in another state. RuntimeError when the table does not allow it."""
         if state is not self.state and state not in NEXT[self.state]:
             raise RuntimeError(f"a change cannot go from {self.state} to {state}")
         return replace(self, state=state, **changes)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing of it can be on the portal: it may be changed, or taken back."""
+        return self.state is not State.SENDING and not self.unsure and self.change.fields.replacing is None
+
+    @property
+    def makes(self) -> bool:
+        """It makes a node that is not on the portal yet (or goes on replacing one there step by step)."""
+        return self.change.kind in MAKING and self.change.fields.parent is not None
 
     @property
     def named(self) -> frozenset[Number]:

@@ -97,7 +97,7 @@ class Contents:
             current = self.record(record.change.node)
             if current is None or current.id != record.id:
                 return None
-            if current.state is State.SENDING or current.unsure:
+            if current.state is State.SENDING or current.unsure or current.id in self._outbox.urgent:
                 return await self._copy(current)
             if current.state is not State.OPEN:
                 current = self._outbox.update(current.moved(State.OPEN, reason=None))
@@ -109,7 +109,10 @@ class Contents:
         try:
             current = self._outbox.get(sending.id)
             if current is not None:  # else it arrived, or was unlinked, meanwhile
-                fields = replace(current.change.fields, replacing=None)
+                # The name is the first one's to take; `_inherit` hands it on when that one is given up.
+                fields = replace(
+                    current.change.fields, parent=None, name=None, over=None, over_node=None, replacing=None
+                )
                 self._outbox.append(replace(current.change, fields=fields), state=State.OPEN, staged=copy.name)
                 self._files[copy.name] = copy
                 return copy
@@ -134,11 +137,33 @@ class Contents:
             base_limit=0 if staged.whole else staged.base_limit,
             written=() if staged.whole else tuple(staged.written),
         )
-        sealed = self._outbox.seal(record, replace(record.change, fields=fields))
-        for older in self.records(record.change.node):
-            if older.id < sealed.id and older.state is not State.SENDING and not older.unsure:
-                self.drop(older)
+        with self._outbox.together():
+            sealed = self._outbox.seal(record, replace(record.change, fields=fields))
+            for older in self.records(record.change.node):
+                if older.id < sealed.id and older.state is not State.SENDING and not older.unsure:
+                    sealed = self._inherit(sealed, older)
+                    self._drop(older)
         return sealed
+
+    def _inherit(self, newer: Record, older: Record) -> Record:
+        """What `older`, which is given up, was to take: the name of a new node, and what it replaces there."""
+        gone, fields = older.change.fields, newer.change.fields
+        if gone.parent is None or fields.parent is not None or gone.replacing is not None:
+            return newer
+        fields = replace(fields, parent=gone.parent, name=gone.name, over=gone.over, over_node=gone.over_node)
+        return self._outbox.update(replace(newer, change=replace(newer.change, fields=fields)))
+
+    def give_up(self, record: Record) -> bool:
+        """Drop content that the portal refused, when newer content of the node is sealed: nobody needs to decide what
+        becomes of it. False: there is none.
+        """
+        newest = self.record(record.change.node)
+        if newest is None or newest.id <= record.id or newest.state is not State.READY:
+            return False
+        with self._outbox.together():
+            self._inherit(newest, record)
+            self._drop(record)
+        return True
 
     def note_step(self, number: int, step: ReplaceStep, spot: tuple[Number, str] | None) -> None:
         """The record's content is being put over another at `spot`, step by step, and got so far: from here on the
@@ -151,56 +176,59 @@ class Contents:
             fields = replace(record.change.fields, parent=parent, name=name, replacing=replacing)
             self._outbox.update(replace(record, change=replace(record.change, fields=fields)))
 
-    def superseded(self, record: Record) -> bool:
-        """Newer content of the node is sealed: nobody needs to decide what becomes of this one."""
-        newest = self.record(record.change.node)
-        return newest is not None and newest.id > record.id and newest.state is State.READY
-
     def change_fields(self, record: Record, fields: Fields) -> Record:
-        """Attributes or the name of content that is not on its way changed: another request, so another key."""
-        assert record.state is not State.SENDING
-        assert not record.unsure
+        """Attributes, or what the change replaces, became others: another request, so another key. Of quiet ones."""
+        assert record.quiet
         return self._outbox.update(
             replace(record, change=replace(record.change, fields=fields), key=new_key(), attempts=0)
         )
 
+    def retarget(
+        self, record: Record, spot: tuple[Number, str], over: Version | None, over_node: Number | None
+    ) -> Record:
+        """A new node that is only here gets another name, where it will replace the version `over` of `over_node`.
+
+        It takes its place at the end of the order: the name may have been given up by a younger change. What was
+        refused under the old name is tried again.
+        """
+        assert record.quiet
+        fields = replace(record.change.fields, parent=spot[0], name=spot[1], over=over, over_node=over_node)
+        state = State.READY if record.state is State.PROBLEM else record.state
+        change = replace(record.change, fields=fields)
+        return self._outbox.move_to_end(
+            replace(record, change=change, key=new_key(), attempts=0, state=state, reason=None)
+        )
+
     def arrived(self, record: Record, item: Item | None) -> None:
-        """The content is on the portal as `item`: forget record and file; newer content of the node replaces that.
+        """The content is on the portal as `item`: forget record and file; what waits for the node replaces that.
 
         NoSpace: nothing of it is recorded; call it again.
         """
-        later = next((one for one in self.records(record.change.node) if one.id > record.id), None)
+        node = record.change.node
         with self._outbox.together():
             if self._outbox.get(record.id) is not None:
                 self._outbox.remove(record.id)
-            if later is not None and item is not None:
-                self._outbox.update(_rebased(later, item))
-        self._forget(record)
+            if item is not None:
+                for later in self._outbox.of_node(node):
+                    if later.id > record.id and later.change.kind in _BASED and later.state is not State.SENDING:
+                        self._outbox.update(_rebased(later, item))
+                for other in self._outbox.taking(node):
+                    if other.state is not State.SENDING and not other.change.fields.exchange:
+                        fields = replace(other.change.fields, over=version_of(item))
+                        self._outbox.update(replace(other, change=replace(other.change, fields=fields)))
+            self._outbox.afterwards(lambda: self._forget(record))
 
     # --- unlinked files that are still open -----------------------------------------------------------------------
 
     def let_go(self, node: Number, *, still_open: bool) -> None:
-        """No name leads to the node any more: open handles keep its newest content, else it is dropped."""
-        records = self.records(node)
+        """No name leads to the node any more: open handles keep its newest content, else it is dropped. What is on its
+        way, or may have arrived, ends by itself.
+        """
+        records = [record for record in self.records(node) if record.quiet]
         with self._outbox.together():
             for record in records:
                 self._outbox.remove(record.id)
-        self._end(node, records, still_open)
-
-    def take_place(
-        self, node: Number, folder: Number, name: str, over: Version | None, other: Number | None, *, still_open: bool
-    ) -> None:
-        """Content of a node that is only here gets another name, where it will replace the version `over`. `other`, the
-        node that had that name, is let go of in the same step: no kill leaves one without the other.
-        """
-        ended = [] if other is None else self.records(other)
-        with self._outbox.together():
-            for record in self.records(node):
-                self.change_fields(record, replace(record.change.fields, parent=folder, name=name, over=over))
-            for record in ended:
-                self._outbox.remove(record.id)
-        if other is not None:
-            self._end(other, ended, still_open)
+            self._outbox.afterwards(lambda: self._end(node, records, still_open))
 
     def _end(self, node: Number, records: list[Record], still_open: bool) -> None:
         """The files of records that are in the outbox no more, oldest first."""
@@ -239,9 +267,13 @@ class Contents:
 
     def drop(self, record: Record) -> None:
         """Nobody wants the content: forget record and file."""
+        with self._outbox.together():
+            self._drop(record)
+
+    def _drop(self, record: Record) -> None:
         if self._outbox.get(record.id) is not None:
             self._outbox.remove(record.id)
-        self._forget(record)
+        self._outbox.afterwards(lambda: self._forget(record))
 
     def _forget(self, record: Record) -> None:
         """Open handles read on from the file only through `of_node`, which finds it no more."""
@@ -262,16 +294,28 @@ class Contents:
         self._staging.close()
 
 
+_BASED = frozenset({ChangeKind.CONTENT, ChangeKind.DELETE})
+"""Kinds whose base is the version that they replace."""
+
+
 def base_of(record: Record) -> ContentRef | None:
     """What the holes of a record are filled from."""
     fields = record.change.fields
-    return None if fields.base_id is None else ContentRef(fields.base_id, fields.base_bytes, record.change.base)
+    if fields.base_id is None:
+        return None
+    return ContentRef(fields.base_id, fields.base_bytes, fields.base_version or record.change.base)
+
+
+def version_of(item: Item) -> Version | None:
+    """What a change of the content is conditional on."""
+    return item.version or (Version(item.id) if item.id is not None else None)
 
 
 def _rebased(record: Record, item: Item) -> Record:
-    """Content that was copied from what arrived as `item`: it replaces that, and its holes are the same there."""
-    fields = replace(record.change.fields, parent=None, name=None, over=None, replacing=None)
+    """A change of a node whose content arrived as `item`: it replaces that, and its holes are the same there."""
+    if record.change.kind is not ChangeKind.CONTENT:
+        return replace(record, change=replace(record.change, base=version_of(item)))
+    fields = replace(record.change.fields, parent=None, name=None, over=None, over_node=None, replacing=None)
     if fields.base_id is not None and item.id is not None:
-        fields = replace(fields, base_id=item.id, base_bytes=item.size_bytes)
-    version = item.version or (Version(item.id) if item.id is not None else None)
-    return replace(record, change=replace(record.change, base=version, fields=fields))
+        fields = replace(fields, base_id=item.id, base_bytes=item.size_bytes, base_version=None)
+    return replace(record, change=replace(record.change, base=version_of(item), fields=fields))

@@ -14,6 +14,7 @@ from typing import TypeVar
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
 
 K = TypeVar("K")
+T = TypeVar("T", int, tuple[int, int])
 
 
 class Index:
@@ -22,10 +23,15 @@ class Index:
         self.states: Counter[State] = Counter()
         self.waiting_bytes = 0
         """Content of all that is no problem."""
+        self.unsynced: set[int] = set()
+        """Sealed content that a power cut could take."""
+        self._made: list[tuple[int, int]] = []
+        """When each was made that is no problem, where that is known, and its id."""
         self._ready: dict[bool, list[int]] = {True: [], False: []}
         """READY: contents, and others."""
         self._by_node: dict[Number, list[int]] = {}
         self._by_named: dict[Number, list[int]] = {}
+        self._by_over: dict[Number, list[int]] = {}
         self._by_place: dict[Number, dict[str, list[int]]] = {}
 
     # --- finding --------------------------------------------------------------------------------------------------
@@ -36,11 +42,19 @@ class Index:
     def naming(self, node: Number) -> Iterator[Record]:
         return (self.records[number] for number in self._by_named.get(node, ()))
 
+    def taking(self, node: Number) -> list[Record]:
+        return [self.records[number] for number in self._by_over.get(node, ())]
+
     def at_place(self, folder: Number, name: str) -> list[Record]:
         return [self.records[number] for number in self._by_place.get(folder, {}).get(name, ())]
 
     def names_in(self, folder: Number) -> list[str]:
         return list(self._by_place.get(folder, ()))
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest change was made that is no problem."""
+        return self._made[0][0] if self._made else None
 
     def ready(self, *, contents: bool) -> Iterator[Record]:
         return (self.records[number] for number in self._ready[contents])
@@ -74,6 +88,8 @@ class Index:
         insort(self._by_node.setdefault(record.change.node, []), record.id)
         for number in record.named:
             insort(self._by_named.setdefault(number, []), record.id)
+        if record.change.fields.over_node is not None:
+            insort(self._by_over.setdefault(record.change.fields.over_node, []), record.id)
         for folder, name in record.places:
             insort(self._by_place.setdefault(folder, {}).setdefault(name, []), record.id)
 
@@ -81,6 +97,8 @@ class Index:
         _take_out(self._by_node, record.change.node, record.id)
         for number in record.named:
             _take_out(self._by_named, number, record.id)
+        if record.change.fields.over_node is not None:
+            _take_out(self._by_over, record.change.fields.over_node, record.id)
         for folder, name in record.places:
             names = self._by_place[folder]
             _take_out(names, name, record.id)
@@ -92,12 +110,19 @@ class Index:
         self.states[record.state] += one
         if record.state is not State.PROBLEM:
             self.waiting_bytes += one * (record.change.fields.size_bytes or 0)
+            if record.made_ns:
+                _put_or_take(self._made, (record.made_ns, record.id), one)
+        if record.staged is not None and record.generation and record.state is not State.OPEN and not record.synced:
+            (self.unsynced.add if one > 0 else self.unsynced.discard)(record.id)
         if record.state is State.READY:
-            numbers = self._ready[contents]
-            if one > 0:
-                insort(numbers, record.id)
-            else:
-                del numbers[bisect_left(numbers, record.id)]
+            _put_or_take(self._ready[contents], record.id, one)
+
+
+def _put_or_take(ordered: list[T], what: T, one: int) -> None:
+    if one > 0:
+        insort(ordered, what)
+    else:
+        del ordered[bisect_left(ordered, what)]
 
 
 def _take_out(index: dict[K, list[int]], key: K, number: int) -> None:

@@ -22,9 +22,6 @@ from typing import Protocol
 
 from bitcasafs.writing.change import ChangeKind, Number, Record, State
 
-MOST_AT_ONCE = 64
-"""Bounds what one look at a long outbox starts; the next look follows at once."""
-
 
 class Unsent(Protocol):
     """All unsent records, found by what they concern; each sequence oldest first."""
@@ -43,35 +40,34 @@ def sendable(
     others: Iterable[Record],
     unsent: Unsent,
     *,
-    held_open: Callable[[Record], bool],
+    held: Callable[[Record], bool],
     slots: int,
+    others_slots: int,
     not_yet: Collection[int] = frozenset(),
 ) -> list[Record]:
-    """READY records that may be sent now: up to `slots` of `contents`, and beside them `others`, so that a mkdir never
-    waits behind large files. Both oldest first.
+    """READY records that may be sent now: up to `slots` of `contents`, and beside them up to `others_slots` of
+    `others`, so that a mkdir never waits behind large files. Both oldest first.
 
-    `held_open`: a handle may still write to that content, so it waits for the last close. `not_yet`: ids whose back-off
-    has not passed.
+    `held`: a handle may still write to that content, or it is likely to change in a moment. `not_yet`: ids whose
+    back-off has not passed.
     """
     chosen: list[Record] = []
     going: set[int] = set()
 
     def choose(record: Record) -> bool:
-        if record.id in not_yet or next(obstacles(record, unsent, going), None) is not None:
+        if record.id in not_yet or held(record) or next(obstacles(record, unsent, going), None) is not None:
             return False
         chosen.append(record)
         going.add(record.id)
         return True
 
-    if slots > 0:
-        for record in contents:
-            slots -= not held_open(record) and choose(record)
-            if slots <= 0:
-                break
-    for record in others:
-        if len(chosen) >= MOST_AT_ONCE:
-            break
-        choose(record)
+    for records, most in ((contents, slots), (others, others_slots)):
+        left = most
+        if left > 0:
+            for record in records:
+                left -= choose(record)
+                if left <= 0:
+                    break
     return chosen
 
 
@@ -96,7 +92,9 @@ def obstacles(record: Record, unsent: Unsent, going: Collection[int] = ()) -> It
     for number in record.named:
         for other in unsent.of_node(number):
             passed = other.change.kind is ChangeKind.CONTENT or _takes_away(record, other)
-            if under_way(other) or (other.id < record.id and not passed):
+            # A folder that is made again, since it was gone, is younger than what waits for it.
+            makes_folder = other.change.kind is ChangeKind.MKDIR
+            if under_way(other) or makes_folder or (other.id < record.id and not passed):
                 yield other
     for place in record.places:
         for other in unsent.at_place(*place):

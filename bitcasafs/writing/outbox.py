@@ -15,16 +15,25 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bitcasafs.errors import Locked
+from bitcasafs.errors import ConfigError, Locked
 from bitcasafs.values.items import IdempotencyKey, Kind, NodeId
 from bitcasafs.writing.change import Change, Number, Record, State
 from bitcasafs.writing.index import Index
-from bitcasafs.writing.schema import INSERT, UPDATE, encode_record, open_database, read_records, told_of_disk
+from bitcasafs.writing.schema import (
+    INSERT,
+    UPDATE,
+    encode_record,
+    open_database,
+    read_records,
+    told_of_disk,
+    unusable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,9 @@ class KnownNode:
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatistics:
-    """`pending` counts what will be sent (ready, sending, or open and waiting for its close)."""
+    """`pending` counts what will be sent (ready, sending, or open and waiting for its close); `oldest_ns` is when the
+    oldest of these was made (None: there is none, or a release made it that kept no times).
+    """
 
     pending: int
     sending: int
@@ -49,26 +60,30 @@ class OutboxStatistics:
     problems: int
     pending_bytes: int
     newest_id: int
+    oldest_ns: int | None = None
 
 
 class Outbox:
     """Who may use it: one process at a time, the one that holds the lock."""
 
-    def __init__(self, folder: Path, boot_id: str) -> None:
+    def __init__(self, folder: Path, boot_id: str, now_ns: Callable[[], int] = time.time_ns) -> None:
         """Open the outbox in `folder` (made 0700). Locked: another process has it; the text names its pid.
-        ConfigError: it was written by a newer release, or is damaged.
+        ConfigError: it was written by a newer release, is damaged, or this user may not use it.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._path = folder / "outbox.sqlite3"
         self._boot_id = boot_id
+        self._now_ns = now_ns
         self._index = Index()
         self._remembered: dict[Number, KnownNode] = {}
+        self.urgent: set[int] = set()
+        """Changes that somebody waits for (see `deliveries`): what is written to such content goes on in a copy."""
         self._undo: list[Callable[[], object]] | None = None
+        self._after: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], None]] = []
         self._once: list[Callable[[], None]] = []
         with contextlib.ExitStack() as undone:
-            self._lock = _take_lock(folder / "lock")
+            self._lock = _take_lock(folder)
             undone.callback(os.close, self._lock)
             self._database = open_database(self._path)
             undone.callback(self._database.close)
@@ -104,6 +119,16 @@ class Outbox:
         """Unsent changes that name the node as one of their folders or as what they replace, oldest first."""
         return self._index.naming(node)
 
+    def taking(self, node: Number) -> list[Record]:
+        """Unsent changes that replace the node, or exchange its name (`Fields.over_node`), oldest first."""
+        return self._index.taking(node)
+
+    def concerns(self, node: Number) -> bool:
+        """Content of the node waits, or a change of it or of something in it that will be sent."""
+        return any(one.staged is not None or one.state is not State.PROBLEM for one in self.of_node(node)) or any(
+            one.state is not State.PROBLEM for one in self.naming(node)
+        )
+
     def at_place(self, folder: Number, name: str) -> list[Record]:
         """Unsent changes that take or give up that name, oldest first."""
         return self._index.at_place(folder, name)
@@ -117,6 +142,15 @@ class Outbox:
         return self._index.ready(contents=contents)
 
     @property
+    def ready_count(self) -> int:
+        return self._index.states[State.READY]
+
+    @property
+    def unsynced(self) -> list[Record]:
+        """Content that was sealed and not noted as synced since."""
+        return [self._index.records[number] for number in self._index.unsynced]
+
+    @property
     def newest_id(self) -> int:
         return self._newest
 
@@ -127,6 +161,10 @@ class Outbox:
     def watch_once(self, callback: Callable[[], None]) -> None:
         """Call `callback` after the next change of the list, then forget it."""
         self._once.append(callback)
+
+    def wake(self) -> None:
+        """Tell the watchers that something may go now, though the list is the same."""
+        self._tell()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -141,6 +179,7 @@ class Outbox:
             boot_id=self._boot_id,
             synced=False,
             staged=staged,
+            made_ns=self._now_ns(),
         )
         number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
         assert number is not None
@@ -159,6 +198,18 @@ class Outbox:
         self._done(lambda: self._index.replace(before))
         return record
 
+    def move_to_end(self, record: Record) -> Record:
+        """Replace the record of that id by the same one with a new id: it is younger now than all others. NoSpace."""
+        with self.together():
+            self.remove(record.id)
+            number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
+            assert number is not None
+            record = replace(record, id=number)
+            self._index.add(record)
+            self._newest = number
+            self._done(lambda: self._index.take(number))
+        return record
+
     def seal(self, record: Record, change: Change) -> Record:
         """Fix a generation of content: what flush and fsync promise. A new key: another content is another request."""
         return self.update(
@@ -173,20 +224,33 @@ class Outbox:
             )
         )
 
+    def note_synced(self, sealed: Iterable[Record]) -> None:
+        """The staged files of those records are on the disk as they were sealed. What was sealed anew or written since
+        is not. NoSpace.
+        """
+        with self.together():
+            for record in sealed:
+                current = self.get(record.id)
+                if current is not None and current.generation == record.generation and current.state is not State.OPEN:
+                    self.update(replace(current, synced=True))
+
     def remove(self, number: int) -> None:
         """The change is on the portal, or was taken back before it was sent. NoSpace."""
         self._execute("DELETE FROM changes WHERE id = ?", (number,))
         record = self._index.take(number)
+        self.urgent.discard(number)
         self._done(lambda: self._index.add(record))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is changed inside is durable together: after a kill all of it is there, or none. When the block raises
-        none of it has happened. Nothing inside may wait; blocks do not nest.
+        none of it has happened. Nothing inside may wait; a block inside another belongs to that.
         """
-        assert self._undo is None
+        if self._undo is not None:
+            yield
+            return
         self._execute("BEGIN IMMEDIATE")
-        self._undo = []
+        self._undo, after = [], self._after
         try:
             yield
             self._execute("COMMIT")
@@ -194,12 +258,24 @@ class Outbox:
             for undo in reversed(self._undo):
                 undo()
             self._remembered.clear()
+            after.clear()
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
         finally:
-            self._undo = None
+            self._undo, self._after = None, []
             self._tell()
+        for callback in after:
+            callback()
+
+    def afterwards(self, callback: Callable[[], object]) -> None:
+        """Call it when the present `together` is durable, or now where there is none: what cannot be undone (a file is
+        removed) must wait for that.
+        """
+        if self._undo is None:
+            callback()
+        else:
+            self._after.append(callback)
 
     # --- nodes that changes name ----------------------------------------------------------------------------------
 
@@ -215,8 +291,11 @@ class Outbox:
             self._remembered[known.number] = known
 
     def known_nodes(self) -> list[KnownNode]:
-        rows = self._database.execute("SELECT number, node, parent, name, path, kind FROM nodes ORDER BY number")
-        return [KnownNode(n, NodeId(i) if i else None, p, name, path, Kind(k)) for n, i, p, name, path, k in rows]
+        try:
+            rows = self._database.execute("SELECT number, node, parent, name, path, kind FROM nodes ORDER BY number")
+            return [KnownNode(n, NodeId(i) if i else None, p, name, path, Kind(k)) for n, i, p, name, path, k in rows]
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise unusable(self._path, "understood", error) from error
 
     def forget_nodes(self) -> None:
         """Forget the nodes that no change names, nor leads to one that is named. The highest stays, so that its number
@@ -284,6 +363,7 @@ class Outbox:
             problems=states[State.PROBLEM],
             pending_bytes=self._index.waiting_bytes,
             newest_id=self._newest,
+            oldest_ns=self._index.oldest_ns,
         )
 
     def close(self) -> None:
@@ -316,9 +396,16 @@ def new_key() -> IdempotencyKey:
     return IdempotencyKey(secrets.token_hex(16))
 
 
-def _take_lock(path: Path) -> int:
+def _take_lock(folder: Path) -> int:
     """An flock that the kernel gives back when this process ends, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be used: {error.filename}: {error.strerror}. What was not sent yet is kept there: it"
+            " must be a folder in which the user who mounts may write; look at its owner and permissions, and the disk"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

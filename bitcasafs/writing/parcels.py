@@ -1,8 +1,8 @@
 """Which changes travel together: a pure function of the records that may go.
 
 A request costs a round trip and, here and on the server, about a millisecond; a small file costs microseconds. So small
-contents that wait at the same time share a request where the portal has `batch`, and each parcel counts as one upload.
-Nothing waits for company: the first file of a burst goes alone, those that are closed meanwhile go together.
+contents that wait at the same time share a request where the portal has `batch`, and so do changes of names and
+attributes, apart from them: those are answered sooner. Each parcel counts as one upload.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ class ParcelLimits:
     each_bytes: int = 256 << 10
 
 
-def parcels(chosen: Sequence[Record], limits: ParcelLimits | None, *, uploads: int) -> list[tuple[Record, ...]]:
-    """`chosen` (of `order.sendable`) in parcels: at most `uploads` with content, all others alone. What has no place is
-    left for the next look. `limits` None: the portal takes no batches.
+def parcels(
+    chosen: Sequence[Record], limits: ParcelLimits | None, *, uploads: int, names: int
+) -> list[tuple[Record, ...]]:
+    """`chosen` (of `order.sendable`, none of which depends on another) in parcels: at most `uploads` with content and
+    `names` of others. What has no place is left for the next look. `limits` None: the portal takes no batches.
     """
     contents = [record for record in chosen if record.change.kind is ChangeKind.CONTENT]
-    others = [(record,) for record in chosen if record.change.kind is not ChangeKind.CONTENT]
+    others = [record for record in chosen if record.change.kind is not ChangeKind.CONTENT]
     if limits is None:
-        return [*((record,) for record in contents[:uploads]), *others]
-    return [*_packed(contents, limits)[:uploads], *others]
+        return [(record,) for record in (*contents[:uploads], *others[:names])]
+    return [*_packed(contents, limits)[:uploads], *_packed(others, limits)[:names]]
 
 
 def _packed(contents: Iterable[Record], limits: ParcelLimits) -> list[tuple[Record, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bitcasafs.errors import BitcasaError, ConfigError, NoSpace
 from bitcasafs.values.items import Attributes, IdempotencyKey, Version
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Record, State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE changes (
@@ -34,9 +34,11 @@ CREATE TABLE changes (
     key TEXT NOT NULL,                     -- idempotency key: 128 random bits, the same over every repeat; no index,
                                            -- which would cost a page of the log (4 KiB) for each row and each seal
     boot_id TEXT NOT NULL,                 -- boot in which content was last written: another one may mean a power cut
-    synced INTEGER NOT NULL,               -- 1: the staged file was fsynced since it was last sealed
+    synced INTEGER NOT NULL,               -- 1: the staged file was fsynced since it was last sealed, and nothing of it
+                                           -- was cut off since
     staged TEXT,                           -- file name in the staging folder; NULL: the change has no content
-    unsure INTEGER NOT NULL                -- 1: it was sent and no answer came: it may be on the portal
+    unsure INTEGER NOT NULL,               -- 1: it was sent and no answer came: it may be on the portal
+    made_ns INTEGER NOT NULL DEFAULT 0     -- when the change was first made, ns since the epoch; 0: not known
 ) STRICT;
 CREATE TABLE nodes (
     number INTEGER PRIMARY KEY,            -- st_ino; 1 is the root; never given to another node
@@ -49,26 +51,55 @@ CREATE TABLE nodes (
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;  -- 'account': whose drive this is
 """
 
+STEPS: tuple[str, ...] = ("ALTER TABLE changes ADD COLUMN made_ns INTEGER NOT NULL DEFAULT 0;",)
+"""`STEPS[n - 1]` leads from version n to n + 1: a transaction each, so that a kill leaves one version or the next."""
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open or make the database. ConfigError: it is of a newer release, or not ours."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+def open_database(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connection:
+    """Open or make the database; one of an older release is brought to this one's format. ConfigError: it is of a newer
+    release, not ours, damaged, or this user may not use it; the text says what to do.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise unusable(path, "opened", error) from None
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        elif found > SCHEMA_VERSION:
-            raise ConfigError(f"{path} was written by a newer BitcasaFS (format {found}); use that one")
+        _bring_up_to_date(connection, path, steps)
+        wrong = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if wrong != "ok":
+            raise unusable(path, "read", f"it is damaged ({wrong.splitlines()[-1]})")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+        raise unusable(path, "read", error) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
+    newest = len(steps) + 1
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > newest:
+        raise ConfigError(f"{path} was written by a newer BitcasaFS (format {found}); use that one")
+    if found == 0:
+        connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version={newest};COMMIT;")
+        return
+    for version, step in enumerate(steps[found - 1 :], found + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;{step}PRAGMA user_version={version};COMMIT;")
+
+
+def unusable(path: Path, what: str, why: object) -> ConfigError:
+    """An outbox that must not be guessed at."""
+    folder = path.parent
+    return ConfigError(
+        f"{path} cannot be {what}: {why}. It lists what was not sent yet. Look at its owner and permissions, and at "
+        f"the disk; if they are in order, restore {folder}, or move it away to begin anew: what was not sent is in the "
+        "folder staged in it"
+    )
 
 
 @contextlib.contextmanager
@@ -87,7 +118,7 @@ def read_records(connection: sqlite3.Connection, path: Path) -> list[Record]:
     try:
         return [decode_record(row) for row in connection.execute(SELECT)]
     except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be understood: {error}") from error
+        raise unusable(path, "understood", error) from error
 
 
 _DEFAULTS = [(field.name, getattr(Fields(), field.name)) for field in fields(Fields)]
@@ -131,18 +162,18 @@ def attributes_from_json(found: dict[str, Any]) -> Attributes:
 
 SELECT = """
 SELECT id, node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged,
-    unsure
+    unsure, made_ns
 FROM changes ORDER BY id
 """
 INSERT = """
 INSERT INTO changes (
-    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure, made_ns
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 UPDATE = """
 UPDATE changes SET (
-    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure
-) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?
+    node, kind, base, generation, fields, state, reason, attempts, key, boot_id, synced, staged, unsure, made_ns
+) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?
 """
 
 
@@ -164,11 +195,13 @@ def encode_record(record: Record) -> tuple[Any, ...]:
         int(record.synced),
         record.staged,
         int(record.unsure),
+        record.made_ns,
     )
 
 
 def decode_record(row: tuple[Any, ...]) -> Record:
-    number, node, kind, base, generation, text, state, reason, attempts, key, boot_id, synced, staged, unsure = row
+    number, node, kind, base, generation, text, state, reason, attempts, key, boot_id, synced, staged, *rest = row
+    unsure, made_ns = rest
     change = Change(ChangeKind(kind), node, Version(base) if base is not None else None, decode_fields(text))
     return Record(
         id=number,
@@ -182,4 +215,5 @@ def decode_record(row: tuple[Any, ...]) -> Record:
         attempts=attempts,
         reason=reason,
         unsure=bool(unsure),
+        made_ns=made_ns,
     )

@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from bitcasafs.errors import BitcasaError, NotFound, ProtocolError, Refused, Unavailable
+from bitcasafs.errors import (
+    BaseGone,
+    BitcasaError,
+    NotFound,
+    ProtocolError,
+    Refused,
+    Unavailable,
+    VersionGone,
+    VersionMismatch,
+)
 from bitcasafs.remote.interface import Remote, ReplaceStep, Source
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Item, Version
-from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Place, Put, SetAttributes, Symlink
+from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Put, SetAttributes, Symlink
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
 from bitcasafs.writing.contents import Contents, base_of
 from bitcasafs.writing.staging import StagedFile
@@ -72,12 +81,17 @@ class Sender:
         self._places = places
 
     async def send(self, record: Record, progress: Callable[[int], None]) -> Item | None:
-        """Carry out one change on the portal. Waits for the network; raises as `Remote` does."""
-        if record.change.kind is ChangeKind.CONTENT:
+        """Carry out one change on the portal. Waits for the network; raises as `Remote` does. BaseGone: content lies
+        over a version that is no longer to be had.
+        """
+        kind = record.change.kind
+        if kind is ChangeKind.CONTENT:
             return await self._send_content(record, progress)
-        if record.change.kind is ChangeKind.SYMLINK and not self._remote.capabilities.attributes:
-            parent, name = self._target(record)
-            return await self._remote.store(Put(parent, name, 0, key=record.key), Nothing())
+        capabilities = await self._remote.connect()
+        if kind is ChangeKind.ATTRIBUTES and not capabilities.attributes:
+            return None  # kept on this machine, by whoever is told that it arrived
+        if kind is ChangeKind.SYMLINK and not capabilities.attributes:
+            return await self._remote.store(self._put_of_nothing(record), Nothing())
         outcome = (await self._remote.apply([(self._operation(record), None)]))[0]
         if outcome.error is not None:
             raise outcome.error
@@ -85,24 +99,31 @@ class Sender:
 
     @property
     def batches(self) -> bool:
-        """Several contents may share a request."""
+        """Several changes may share a request."""
         return self._remote.capabilities.batch
 
-    async def send_together(self, records: Sequence[Record]) -> list[Item | BitcasaError]:
-        """Carry out several small contents in one request; an outcome each. Raises what befell the whole request."""
-        outcomes: list[Item | BitcasaError] = [Refused("it was not sent")] * len(records)
+    async def send_together(self, records: Sequence[Record]) -> list[Item | BitcasaError | None]:
+        """Carry out several changes, none of which depends on another, in one request; an outcome each. Raises what
+        befell the whole request.
+        """
+        outcomes: list[Item | BitcasaError | None] = [Refused("it was not sent")] * len(records)
         operations: list[tuple[Operation, Source | None]] = []
         places: list[int] = []
         for place, record in enumerate(records):
             try:
-                staged = self._staged(record)
-                operations.append((self._put(record, staged), StagedSource(staged, staged.size_bytes)))
+                if record.change.kind is ChangeKind.CONTENT:
+                    staged = self._staged(record)
+                    operations.append((self._put(record, staged), StagedSource(staged, staged.size_bytes)))
+                else:
+                    operations.append((self._operation(record), None))
                 places.append(place)
             except BitcasaError as error:
                 outcomes[place] = error
         answers = await self._remote.apply(operations) if operations else []
         for place, answer in zip(places, answers, strict=True):
-            outcomes[place] = answer.error or answer.item or ProtocolError("a batch's answer without an item")
+            removed = records[place].change.kind is ChangeKind.DELETE
+            missing = None if removed else ProtocolError("a batch's answer without an item")
+            outcomes[place] = answer.error or answer.item or missing
         return outcomes
 
     def _staged(self, record: Record) -> StagedFile:
@@ -117,18 +138,28 @@ class Sender:
             parent=parent,
             name=name,
             size_bytes=staged.size_bytes,
-            exists=OnExisting.FAIL if self._if_match(record) is None else OnExisting.OVERWRITE,
+            exists=self._exists(record),
             if_match=self._if_match(record),
             attributes=self._attributes(record.change.fields),
             key=record.key,
         )
+
+    def _put_of_nothing(self, record: Record) -> Put:
+        parent, name = self._target(record)
+        return Put(parent, name, 0, exists=self._exists(record), if_match=self._if_match(record), key=record.key)
+
+    def _exists(self, record: Record) -> OnExisting:
+        return OnExisting.FAIL if self._if_match(record) is None else OnExisting.OVERWRITE
 
     async def _send_content(self, record: Record, progress: Callable[[int], None]) -> Item:
         staged = self._staged(record)
         base = base_of(record)
         for start, stop in staged.holes(0, staged.base_limit):
             assert base is not None
-            await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
+            try:
+                await self._remote.fetch(base, start, min(stop, base.size_bytes), staged.fill)
+            except (NotFound, VersionGone, VersionMismatch):
+                raise BaseGone("the version that a part of the file comes from is no longer to be had") from None
         put = self._put(record, staged)
         replacing, spot = record.change.fields.replacing, self._places.spot(record.change.node)
         try:
@@ -175,36 +206,43 @@ class Sender:
         match change.kind:
             case ChangeKind.MKDIR:
                 parent, name = self._target(record)
-                return Mkdir(parent, name, attributes=self._attributes(what), key=key)
+                return Mkdir(parent, name, exists=OnExisting.MERGE, attributes=self._attributes(what), key=key)
             case ChangeKind.SYMLINK:
                 parent, name = self._target(record)
-                return Symlink(parent, name, what.attributes.symlink or "", attributes=self._attributes(what), key=key)
+                return Symlink(
+                    parent,
+                    name,
+                    what.attributes.symlink or "",
+                    exists=self._exists(record),
+                    if_match=self._if_match(record),
+                    attributes=self._attributes(what),
+                    key=key,
+                )
             case ChangeKind.MOVE:
                 return self._move(record)
             case ChangeKind.DELETE:
-                assert what.old_parent is not None
-                assert what.old_name is not None
-                target = Place(self._folder(what.old_parent), what.old_name)
-                return Delete(target, if_match=None if what.folder else change.base, key=key)
+                return Delete(self._there(change.node), if_match=None if what.folder else change.base, key=key)
             case ChangeKind.ATTRIBUTES:
-                address = self._places.address(change.node)
-                if address is None:
-                    raise NotFound("the item whose attributes were changed is not on the portal")
-                return SetAttributes(address, attribute_change(what.attributes, what.dropped), key=key)
+                return SetAttributes(self._there(change.node), attribute_change(what.attributes, what.dropped), key=key)
             case _:
                 raise RuntimeError(f"{change.kind} is not sent as an operation")
 
+    def _there(self, number: Number) -> Address:
+        """A node by its identity, or where it is by now on a portal that knows none."""
+        address = self._places.address(number)
+        if address is None:
+            raise NotFound("the item is not on the portal")
+        return address
+
     def _move(self, record: Record) -> Move:
         what = record.change.fields
-        assert what.old_parent is not None
-        assert what.old_name is not None
         assert what.parent is not None
         assert what.name is not None
         # What is replaced may be here alone, never sent: then the portal must not have anything of that name.
         over = None if what.over_node is None else self._places.address(what.over_node)
         exists = OnExisting.FAIL if over is None else OnExisting.OVERWRITE
         return Move(
-            target=Place(self._folder(what.old_parent), what.old_name),
+            target=self._there(record.change.node),
             parent=self._folder(what.parent),
             name=what.name,
             exists=OnExisting.EXCHANGE if what.exchange else exists,

@@ -96,6 +96,17 @@ def test_no_folder_of_ours_may_lie_in_the_mountpoint(place: Home) -> None:
         configure(parse([str(place.mountpoint), "-o", f"data={place.mountpoint}/drive"]), place.environment)
 
 
+def test_a_state_folder_on_another_drive_is_refused_with_what_to_do(place: Home) -> None:
+    place.mount()
+    with home() as other:
+        refused = other.run("mount", other.mountpoint, "-o", f"state={place.mountpoint}/state")
+    assert refused.returncode == 1
+    assert "is on a network file system (fuse.bitcasafs)" in refused.stderr
+    assert "-o state=DIR" in refused.stderr
+    assert os.listdir(place.mountpoint) == []
+    assert place.umount().returncode == 0
+
+
 def test_the_help_teaches_and_the_version_is_told(place: Home) -> None:
     told = place.run("mount", "--help")
     assert told.returncode == 0

@@ -20,12 +20,13 @@ from bitcasafs.control.messages import (
     parse_request,
 )
 from bitcasafs.errors import ProtocolError
-from bitcasafs.status import ProblemStatus, RemoteStatus, Status, UploadStatus
+from bitcasafs.status import NoticeStatus, ProblemStatus, RemoteStatus, Status, UploadStatus
 
 texts = st.text(max_size=30)
 counts = st.integers(0, 2**63)
 uploads = st.builds(UploadStatus, path=texts, sent_bytes=counts, size_bytes=counts)
-problems = st.builds(ProblemStatus, path=texts, reason=texts)
+problems = st.builds(ProblemStatus, path=texts, reason=texts, id=counts)
+notices = st.builds(NoticeStatus, path=texts, text=texts, age_seconds=st.floats(0, 1e9))
 statuses = st.builds(
     Status,
     pid=counts,
@@ -37,6 +38,9 @@ statuses = st.builds(
     sending=st.lists(uploads, max_size=3).map(tuple),
     problems=st.lists(problems, max_size=3).map(tuple),
     last_error=st.none() | texts,
+    bytes_per_second=st.floats(0, 1e12),
+    oldest_seconds=st.none() | st.floats(0, 1e9),
+    notices=st.lists(notices, max_size=3).map(tuple),
     remote=st.builds(RemoteStatus, requests=counts, mean_seconds=st.none() | st.floats(0, 100)),
 )
 

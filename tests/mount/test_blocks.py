@@ -13,6 +13,7 @@ from bitcasafs.mount.config import MountConfig, PortalLogin, pick
 from bitcasafs.mount.folders import Folders
 from bitcasafs.options import parse_options
 from bitcasafs.reading.blocks import Blocks
+from bitcasafs.remote.interface import ContentRef
 
 
 @pytest.fixture
@@ -46,6 +47,16 @@ def test_the_option_says_how_much() -> None:
     assert pick(parse_options(["cache_size=64M"]), {}).cache_bytes == 64 << 20
     assert pick(parse_options(["cache_size=0"]), {}).cache_bytes == 0
     assert pick(parse_options([]), {}).cache_bytes is None
+
+
+def test_what_is_to_stay_free_stays_free_of_it(config: MountConfig) -> None:
+    blocks = open_blocks(replace(config, keep_free_bytes=1 << 62))
+    assert blocks is not None
+    lease = blocks.lease(ContentRef("n", 3))
+    lease.store(0, b"abc")
+    assert blocks.statistics().dropped_blocks == 1
+    lease.close()
+    blocks.close()
 
 
 @pytest.mark.allow_log("not kept on this disk: another process")

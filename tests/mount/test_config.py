@@ -16,6 +16,19 @@ def test_a_flag_counts_more_than_the_environment_and_that_more_than_the_default(
     assert (told.ttl_seconds, told.uploads, told.timeout_seconds) == (60.0, 9, 15.0)
 
 
+def test_what_is_sent_when_and_for_how_long_is_as_design_has_it_unless_told_otherwise() -> None:
+    told = pick(parse_options([]), {})
+    assert (told.settle_seconds, told.linger_seconds, told.keep_free_bytes) == (1.0, None, None)
+    assert (told.fsync_remote, told.close_remote, told.strict, told.local) == (False, False, False, ())
+
+
+def test_each_of_them_can_be_told() -> None:
+    told = pick(parse_options(["settle=0s,linger=0s,keep_free=0", "fsync=remote,close=remote,coherence=strict"]), {})
+    assert (told.settle_seconds, told.linger_seconds, told.keep_free_bytes) == (0.0, 0.0, 0)
+    assert (told.fsync_remote, told.close_remote, told.strict) == (True, True, True)
+    assert pick(parse_options(["local=._*:.*.sw?"]), {}).local == ("._*", ".*.sw?")
+
+
 def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")

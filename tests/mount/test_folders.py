@@ -14,7 +14,9 @@ from bitcasafs.mount import folders
 from bitcasafs.mount.folders import (
     account_name,
     check_mountpoint,
+    check_state_folder,
     clear_dead_mount,
+    file_system_of,
     from_environment,
     is_dead_mount,
     mounted_file_system,
@@ -138,3 +140,63 @@ def test_the_mount_table_is_read_with_its_escapes_and_the_uppermost_counts(tmp_p
     assert mounted_file_system(Path("/mnt/twice"), table) == "fuse.bitcasafs"
     assert mounted_file_system(Path("/"), table) == "ext4"
     assert mounted_file_system(Path("/mnt"), table) is None
+
+
+NETWORK = (
+    b"22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+    b"30 22 0:50 / /home rw,relatime shared:9 - nfs4 files.example.org:/home rw,vers=4.2,hard\n"
+    b"31 30 0:51 / /home/me/local rw - xfs /dev/vdb rw\n"
+    b"32 22 0:52 / /mnt/with\\040space rw shared:7 master:1 - cifs //files/share rw\n"
+    b"33 22 0:53 / /auto rw - autofs systemd-1 rw,fd=42,direct\n"
+    b"34 33 0:54 / /auto rw - nfs files.example.org:/auto rw,vers=3\n"
+    b"35 22 0:55 / /hidden rw - 9p host rw,trans=virtio\n"
+    b"36 35 0:56 / /hidden rw - tmpfs tmpfs rw\n"
+    b"37 22 0:57 / /drive rw,nosuid,nodev - fuse.bitcasafs https://portal.example.org rw,user_id=0\n"
+    b"38 22 0:58 / /odd\\011\xff rw - fuse.sshfs me@host: rw\n"
+)
+KINDS = {
+    "/": "ext4",
+    "/srv/state": "ext4",
+    "/home": "nfs4",
+    "/home/me/.local/state/bitcasafs": "nfs4",
+    "/homes/me": "ext4",
+    "/home/me/local/state": "xfs",
+    "/home/me/locality": "nfs4",
+    "/mnt/with space/state": "cifs",
+    "/auto/state": "nfs",
+    "/hidden/state": "tmpfs",
+    "/drive/state": "fuse.bitcasafs",
+    "/odd\t\udcff/state": "fuse.sshfs",
+}
+
+
+@pytest.mark.parametrize(("path", "kind"), KINDS.items(), ids=range(len(KINDS)))
+def test_what_holds_a_folder_is_the_nearest_mount_above_it(path: str, kind: str) -> None:
+    assert file_system_of(Path(path), NETWORK) == kind
+
+
+def test_a_table_without_a_root_tells_nothing() -> None:
+    assert file_system_of(Path("/srv"), b"") is None
+
+
+@pytest.mark.parametrize(("path", "kind"), KINDS.items(), ids=range(len(KINDS)))
+def test_a_state_folder_on_the_network_is_refused_with_what_to_do(tmp_path: Path, path: str, kind: str) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_bytes(NETWORK)
+    if kind in ("ext4", "xfs", "tmpfs"):
+        check_state_folder(Path(path), table)
+    else:
+        with pytest.raises(ConfigError, match=rf"\({kind}\).* -o state=DIR"):
+            check_state_folder(Path(path), table)
+
+
+def test_a_link_to_the_network_is_seen_through(tmp_path: Path) -> None:
+    (tmp_path / "state").symlink_to("/home/me")
+    table = tmp_path / "mountinfo"
+    table.write_bytes(NETWORK)
+    with pytest.raises(ConfigError, match="nfs4"):
+        check_state_folder(tmp_path / "state" / "not there yet", table)
+
+
+def test_the_folders_of_this_machine_are_local(tmp_path: Path) -> None:
+    check_state_folder(tmp_path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitcasafs.reading.eviction import SAME_TIME_NS, Disk, Idle, Limits, choose, excess_bytes
+from bitcasafs.disk import Disk
+from bitcasafs.reading.eviction import SAME_TIME_NS, Idle, Limits, choose, excess_bytes
 
 GIB = 1 << 30
 WIDE = Disk(free_bytes=500 * GIB, total_bytes=1000 * GIB)

@@ -31,6 +31,7 @@ async def test_calls_seconds_bytes_and_errors_are_counted(autojump_clock: MockCl
         "connect": 0,
         "profile": 1,
         "roots": 1,
+        "look": 0,
         "list": 0,
         "fetch": 1,
         "store": 1,

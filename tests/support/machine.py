@@ -111,7 +111,7 @@ class Machine:
         return found
 
     async def drained(self) -> None:
-        await self.fs.scheduler.drained()
+        await self.fs.deliveries.drained()
 
 
 @asynccontextmanager
@@ -122,18 +122,31 @@ async def machine(
     sending: bool = True,
     ttl_seconds: float = 10.0,
     uploads: int = 4,
+    settle_seconds: float = 1.0,
+    host: str = "this machine",
     blocks: Blocks | None = None,
+    keep_free_bytes: int | None = None,
     make_outbox: Callable[[Path, str], Outbox] = Outbox,
     make_staging: Callable[[Path], Staging] = Staging,
 ) -> AsyncIterator[Machine]:
-    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs."""
+    """Leaving it is a kill: nothing is sealed, sent or closed in order. `sending`: the scheduler runs.
+    `keep_free_bytes` None: nobody looks how full the disk is.
+    """
     root = (await remote.roots()).items[0]
     outbox = make_outbox(state, "boot")
     staging = make_staging(state / "staged")
     contents = Contents(outbox, staging)
     ledger = Ledger(state / "nodes.sqlite3")
     recovered = recover(outbox, staging)
-    settings = Settings(Owner(1000, 1000), ttl_seconds=ttl_seconds, uploads=uploads)
+    settings = Settings(
+        Owner(1000, 1000),
+        ttl_seconds=ttl_seconds,
+        uploads=uploads,
+        settle_seconds=settle_seconds,
+        host=host,
+        staged=None if keep_free_bytes is None else staging.folder,
+        keep_free_bytes=keep_free_bytes,
+    )
     clock = [1_700_000_000_000_000_000]
 
     def now_ns() -> int:

@@ -125,6 +125,7 @@ async def test_times_of_another_machines_version_are_not_those_that_were_kept(
         await one.write("/file", b"first")
         await one.drained()
         await change_all(one, "/file")
+        await one.drained()
         await two.write("/file", b"second")
         await two.drained()
         await trio.sleep(10)

@@ -12,7 +12,7 @@ from bitcasafs.errors import Exists, IsFolder, Loop, NotEmpty, NotFolder, NotFou
 from bitcasafs.remote.memory.client import MemoryRemote
 from bitcasafs.remote.memory.drive import MemoryDrive
 from bitcasafs.values.items import Address, Kind, Listing
-from bitcasafs.vfs.entry import Absent
+from bitcasafs.vfs.entry import Absent, Wanted
 from bitcasafs.vfs.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from bitcasafs.vfs.nodes import ROOT
 from tests.support.machine import ME, machine
@@ -105,6 +105,8 @@ async def test_exchange_swaps_two_names(remote: MemoryRemote, tmp_path: Path, au
         await one.write("/b", b"was b")
         await one.drained()
         await one.rename("/a", "/b", RENAME_EXCHANGE)
+        assert await one.tree() == {"/a": b"was b", "/b": b"was a"}
+        await one.drained()
         assert await one.tree() == await two.tree() == {"/a": b"was b", "/b": b"was a"}
 
 
@@ -147,38 +149,6 @@ async def test_inode_numbers_survive_upload_rename_and_new_content(
         assert (await one.find("/b")).number == number
 
 
-async def test_a_foreign_file_of_the_name_is_a_problem_and_nothing_is_lost(
-    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
-) -> None:
-    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
-        await one.names()
-        await two.write("/name", b"theirs")
-        await two.drained()
-        await one.write("/name", b"ours")
-        await one.drained()
-        assert await two.read("/name") == b"theirs"
-        problem = next(iter(one.fs.problems()))
-        assert problem.staged is not None
-        assert (tmp_path / "one" / "staged" / problem.staged).read_bytes() == b"ours"
-
-
-async def test_new_content_over_another_machines_is_a_problem_not_an_overwrite(
-    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
-) -> None:
-    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
-        await one.write("/shared", b"base")
-        await one.drained()
-        assert await two.read("/shared") == b"base"
-        handle = await one.open("/shared", os.O_WRONLY)
-        await one.fs.files.write(handle, 0, b"ours")
-        await two.write("/shared", b"theirs")
-        await two.drained()
-        await one.close(handle)
-        await one.drained()
-        assert await two.read("/shared") == b"theirs"
-        assert len(list(one.fs.problems())) == 1
-
-
 async def test_forty_lookups_of_an_expired_listing_ask_the_portal_once(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
@@ -209,18 +179,43 @@ async def test_an_expired_listing_is_served_while_the_portal_is_away(
         assert await one.names() == ["a"]
 
 
-async def test_a_change_that_the_portal_cannot_be_asked_for_is_taken_back_with_its_error(
+async def test_while_the_portal_is_away_every_change_of_names_is_made_and_seen_at_once_and_sent_later(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
     remote = CountedLists(MemoryDrive())
-    async with machine(remote, tmp_path) as one:
-        await one.names()
+    async with machine(remote, tmp_path / "one") as one, machine(remote, tmp_path / "two") as two:
+        await one.mkdir("/old")
+        for name in "abc":
+            await one.write(f"/old/{name}", name.encode())
+        await one.drained()
+        await one.tree()
         remote.away = True
-        with pytest.raises(Unreachable):
-            await one.mkdir("/d")
-        assert len(one.fs.outbox) == 0
+        began = trio.current_time()
+        await one.mkdir("/new")
+        await one.rename("/old/a", "/new/a")
+        await one.rename("/old", "/new/old")
+        await one.unlink("/new/old/b")
+        await one.fs.names.symlink(ROOT, "link", "new/a", ME)
+        await one.write("/new/old/d", b"d")
+        entry = await one.find("/new/old/c")
+        await one.fs.attributes.set(entry.number, Wanted(permissions=0o600))
+        await one.mkdir("/short")
+        await one.rmdir("/short")
+        assert trio.current_time() == began
+        wanted = {
+            "/link": b"-> new/a",
+            "/new": None,
+            "/new/a": b"a",
+            "/new/old": None,
+            "/new/old/c": b"c",
+            "/new/old/d": b"d",
+        }
+        assert await one.tree() == wanted
         remote.away = False
-        assert await one.names() == []
+        await one.drained()
+        assert await one.tree() == wanted
+        assert await two.tree() == wanted
+        assert (await two.find("/new/old/c")).permissions == 0o600
 
 
 async def test_rows_keep_their_cookies_while_the_folder_changes(

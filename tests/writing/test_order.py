@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from bitcasafs.writing.change import ChangeKind, Record, State
 from bitcasafs.writing.index import Index
-from bitcasafs.writing.order import MOST_AT_ONCE, sendable, stuck
+from bitcasafs.writing.order import sendable, stuck
 from tests.support.changes import indexed, record
 
 ROOT, D, E = 1, 2, 3
+OTHERS = 64
 
 
 def going(*records: Record, slots: int = 9, open_nodes: Iterable[int] = (), not_yet: Iterable[int] = ()) -> set[int]:
@@ -25,8 +26,9 @@ def going(*records: Record, slots: int = 9, open_nodes: Iterable[int] = (), not_
         index.ready(contents=True),
         index.ready(contents=False),
         index,
-        held_open=lambda one: one.change.node in set(open_nodes),
+        held=lambda one: one.change.node in set(open_nodes),
         slots=slots,
+        others_slots=OTHERS,
         not_yet=frozenset(not_yet),
     )
     assert len(chosen) == len({one.id for one in chosen})
@@ -164,7 +166,7 @@ def test_contents_fill_the_slots_and_small_changes_go_beside_them() -> None:
 
 def test_one_look_starts_a_bounded_number() -> None:
     folders = [record(number, "mkdir", number, at=(ROOT, f"d{number}")) for number in range(10, 500)]
-    assert going(*folders) == set(range(10, 10 + MOST_AT_ONCE))
+    assert going(*folders) == set(range(10, 10 + OTHERS))
 
 
 # --- histories --------------------------------------------------------------------------------------------------------
@@ -319,8 +321,9 @@ def test_any_allowed_order_of_any_history_ends_in_the_tree_that_its_users_see(
             index.ready(contents=True),
             index.ready(contents=False),
             index,
-            held_open=lambda _: False,
+            held=lambda _: False,
             slots=slots - contents_sending(index),
+            others_slots=OTHERS,
             not_yet=failed,
         )
         for one in chosen:
@@ -354,7 +357,12 @@ def test_what_waits_for_a_problem_is_stuck_and_everything_else_is_sent(
         index.replace(replace(index.records[refused], state=State.PROBLEM))
     waits = {one.id for one in index.records.values() if stuck(one, index)}
     while chosen := sendable(
-        index.ready(contents=True), index.ready(contents=False), index, held_open=lambda _: False, slots=9
+        index.ready(contents=True),
+        index.ready(contents=False),
+        index,
+        held=lambda _: False,
+        slots=9,
+        others_slots=OTHERS,
     ):
         for one in chosen:
             index.take(one.id)

@@ -19,7 +19,7 @@ def content(number: int, size: int, **what: Any) -> Record:
 
 
 def packed(*records: Record, uploads: int = 9, limits: ParcelLimits | None = LIMITS) -> list[list[int]]:
-    return [[one.id for one in parcel] for parcel in parcels(records, limits, uploads=uploads)]
+    return [[one.id for one in parcel] for parcel in parcels(records, limits, uploads=uploads, names=9)]
 
 
 def test_small_contents_share_a_request_and_large_ones_and_changes_of_names_go_alone() -> None:
@@ -40,7 +40,7 @@ def test_a_portal_without_batches_gets_one_a_request() -> None:
 @given(st.lists(st.integers(0, 60), max_size=30), st.integers(0, 5))
 def test_no_parcel_is_too_large_none_is_sent_twice_and_no_more_than_may_go(sizes: list[int], uploads: int) -> None:
     chosen = [content(number, size) for number, size in enumerate(sizes, start=1)]
-    found = parcels(chosen, LIMITS, uploads=uploads)
+    found = parcels(chosen, LIMITS, uploads=uploads, names=9)
     assert len(found) <= uploads
     ids = [one.id for parcel in found for one in parcel]
     assert len(ids) == len(set(ids))

@@ -21,7 +21,7 @@ from bitcasafs.vfs.nodes import ROOT
 from bitcasafs.writing.change import Change, ChangeKind, Fields, State
 from tests.conftest import ExpectedLogs
 from tests.support.machine import machine
-from tests.support.scripted import Gate, ScriptedRemote, away, silent
+from tests.support.scripted import Gate, ScriptedRemote, away
 
 LARGE = bytes(300_000)
 """More than shares a request with others."""
@@ -153,16 +153,17 @@ async def test_an_internal_error_is_logged_and_the_change_kept(
 # --- waited for -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [Forbidden("no"), away(), silent(), LoginRefused("wrong password")])
+@pytest.mark.parametrize("error", [Forbidden("no"), away(), LoginRefused("wrong password")])
 async def test_who_waits_for_a_change_gets_the_reason_and_it_is_taken_back(
     tmp_path: Path, autojump_clock: trio.abc.Clock, error: BitcasaError
 ) -> None:
     remote = ScriptedRemote(None, error)
     async with machine(remote, tmp_path) as one:
         with pytest.raises(type(error)):
-            await one.mkdir("/d")
+            await one.fs.deliveries.carry_out(mkdir())
         assert len(one.fs.outbox) == 0
         await one.mkdir("/d")
+        await one.drained()
         assert await one.names() == ["d"]
 
 
@@ -175,7 +176,7 @@ async def test_a_change_that_waits_for_what_does_not_move_is_taken_back_in_time(
         await one.write("/a", b"new")
         begun = trio.current_time()
         with pytest.raises(TimedOut):
-            await one.fs.scheduler.carry_out(
+            await one.fs.deliveries.carry_out(
                 Change(ChangeKind.ATTRIBUTES, (await one.find("/a")).number, None, Fields())
             )
         assert trio.current_time() - begun == pytest.approx(15, abs=15)
@@ -191,7 +192,7 @@ async def test_a_change_waits_as_long_as_what_is_before_it_moves(
         for name in "abcdef":
             await one.write(f"/{name}", LARGE)
         number = (await one.find("/f")).number
-        await one.fs.scheduler.carry_out(Change(ChangeKind.ATTRIBUTES, number, None, Fields()))
+        await one.fs.deliveries.carry_out(Change(ChangeKind.ATTRIBUTES, number, None, Fields()))
         assert [request.name for request in remote.requests if request.what == "store"] == list("abcdef")
 
 
@@ -201,13 +202,13 @@ async def test_a_change_that_nobody_waits_for_any_more_is_taken_back_unless_it_i
     remote = ScriptedRemote()
     async with machine(remote, tmp_path, sending=False) as one:
         with trio.move_on_after(3):
-            await one.fs.scheduler.carry_out(mkdir())
+            await one.fs.deliveries.carry_out(mkdir())
         assert len(one.fs.outbox) == 0
     gate = Gate()
     remote.script.append(gate)
     async with machine(remote, tmp_path) as one:
         with trio.move_on_after(3):
-            await one.fs.scheduler.carry_out(mkdir())
+            await one.fs.deliveries.carry_out(mkdir())
         assert [record.state for record in one.fs.outbox] == [State.SENDING]
         gate.open()
         await one.drained()
@@ -221,9 +222,11 @@ async def test_a_delete_of_what_is_gone_is_done(tmp_path: Path, autojump_clock: 
         await one.drained()
         assert await two.names() == ["a"]
         await one.unlink("/a")
+        await one.drained()
         await two.unlink("/a")
+        await two.drained()
         assert await two.names() == []
-        assert len(two.fs.outbox) == 0
+        assert not list(two.fs.problems())
 
 
 # --- drained and settled ----------------------------------------------------------------------------------------------
@@ -241,7 +244,7 @@ async def test_drained_waits_for_the_changes_of_that_moment_and_not_for_later_on
         await one.write("/early", LARGE)
         newest = one.fs.outbox.newest_id
         await one.write("/late", LARGE)
-        await one.fs.scheduler.drained(newest)
+        await one.fs.deliveries.drained(newest)
         assert remote.stored == {"early": LARGE}
         with trio.move_on_after(100) as scope:
             await one.drained()
@@ -279,7 +282,7 @@ async def test_settled_waits_until_nothing_of_the_file_is_on_its_way(
         settled = trio.Event()
 
         async def wait() -> None:
-            await one.fs.scheduler.settled(number)
+            await one.fs.deliveries.settled(number)
             settled.set()
 
         async with trio.open_nursery() as nursery:
@@ -287,7 +290,7 @@ async def test_settled_waits_until_nothing_of_the_file_is_on_its_way(
             await trio.sleep(10)
             assert not settled.is_set()
             gate.open()
-        await one.fs.scheduler.settled(number)
+        await one.fs.deliveries.settled(number)
 
 
 async def test_settled_gives_up_when_nothing_moves(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
@@ -297,4 +300,4 @@ async def test_settled_gives_up_when_nothing_moves(tmp_path: Path, autojump_cloc
         number = (await one.find("/a")).number
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(TimedOut):
-            await one.fs.scheduler.settled(number)
+            await one.fs.deliveries.settled(number)

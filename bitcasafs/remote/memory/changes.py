@@ -72,9 +72,9 @@ class Changer:
                     return self._folder(operation.parent).children_or_empty.get(operation.name)
                 case Move():
                     taken = self._folder(operation.parent).children_or_empty.get(operation.name)
-                    return taken if taken is not None else self._find(operation.target)
+                    return taken if taken is not None else self.find(operation.target)
                 case SetAttributes() | Delete():
-                    return self._find(operation.target)
+                    return self.find(operation.target)
         except (NotFound, NotFolder):
             return None
 
@@ -88,14 +88,14 @@ class Changer:
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
-    def _find(self, target: Address | Place | Made) -> Node:
+    def find(self, target: Address | Place | Made) -> Node:
         assert not isinstance(target, Made)
         if isinstance(target, Place):
             return self.drive.child(self._folder(target.parent), target.name)
         return self.drive.find(target, by_node=self.by_node)
 
     def _folder(self, parent: Address | Made) -> Node:
-        node = self._find(parent)
+        node = self.find(parent)
         if not node.is_folder:
             raise NotFolder(f"{node.path} is not a folder")
         return node
@@ -172,7 +172,7 @@ class Changer:
         return None
 
     def _set_attributes(self, operation: SetAttributes) -> Node:
-        node = self._find(operation.target)
+        node = self.find(operation.target)
         _check_changeable(node)
         if operation.if_revision is not None and node.revision != operation.if_revision:
             raise VersionMismatch(f"{node.path} was changed by somebody else")
@@ -181,7 +181,7 @@ class Changer:
         return node
 
     def _move(self, operation: Move) -> Node:
-        node = self._find(operation.target)
+        node = self.find(operation.target)
         _check_changeable(node, itself=True)
         folder = self._changeable_folder(operation.parent)
         name = check_name(operation.name)
@@ -224,7 +224,7 @@ class Changer:
         folder.children_or_empty[name] = node
 
     def _delete(self, operation: Delete) -> None:
-        node = self._find(operation.target)
+        node = self.find(operation.target)
         _check_changeable(node, itself=True)
         self._check_match(node, operation.if_match)
         if node.children and not operation.recursive:

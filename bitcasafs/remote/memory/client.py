@@ -25,7 +25,17 @@ from bitcasafs.remote.memory.changes import Changer
 from bitcasafs.remote.memory.drive import MemoryDrive, Node
 from bitcasafs.remote.sequence import one_by_one
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Cursor, Item, Listing, Profile, Version
-from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Put, SetAttributes, Symlink
+from bitcasafs.values.operations import (
+    Delete,
+    Mkdir,
+    Move,
+    OnExisting,
+    Operation,
+    Place,
+    Put,
+    SetAttributes,
+    Symlink,
+)
 
 _PIECE_BYTES = 256 * 1024
 EXTENDED = Capabilities(
@@ -69,6 +79,10 @@ class MemoryRemote:
         if node.children is None:
             raise NotFolder(f"{node.path} is not a folder")
         return self._listing([child for name, child in node.children.items() if not is_upload_name(name)])
+
+    async def look(self, target: Address | Place) -> Item:
+        await trio.lowlevel.checkpoint()
+        return self._item(Changer(self.drive, by_node=not self.historical).find(target))
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         await trio.lowlevel.checkpoint()

@@ -17,7 +17,7 @@ from bitcasafs.remote.portal.reads import Reads
 from bitcasafs.remote.portal.session import Session
 from bitcasafs.remote.portal.transport import Transport
 from bitcasafs.values.items import Address, Item, Listing, Profile
-from bitcasafs.values.operations import Operation, Put
+from bitcasafs.values.operations import Operation, Place, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,14 @@ class PortalRemote:
 
     async def list(self, folder: Address) -> Listing:
         return await (await self._connection()).reads.list(folder)
+
+    async def look(self, target: Address | Place) -> Item:
+        connection = await self._connection()
+        try:
+            return await connection.changes.look(target)
+        except Unavailable as error:
+            error.applied = False  # a look changes nothing
+            raise
 
     async def fetch(self, content: ContentRef, start: int, stop: int, sink: Sink) -> None:
         await (await self._connection()).reads.fetch(content, start, stop, sink)

@@ -21,8 +21,8 @@ from bitcasafs.remote.portal.session import Session
 from bitcasafs.remote.portal.transport import SMALL_ANSWER_BYTES, Body
 from bitcasafs.remote.portal.uploads import Progress, source_pieces, upload
 from bitcasafs.remote.sequence import check_work
-from bitcasafs.values.items import Address, IdempotencyKey, Item
-from bitcasafs.values.operations import Operation, Put, SetAttributes
+from bitcasafs.values.items import Address, AttributeChange, IdempotencyKey, Item
+from bitcasafs.values.operations import Operation, Place, Put, SetAttributes
 
 
 class ExtendedChanges:
@@ -67,6 +67,13 @@ class ExtendedChanges:
         # The upload's own fields know no attributes. A repeat of the whole gets both first answers again.
         dressed = SetAttributes(item.address, put.attributes, key=_second_key(put.key))
         (outcome,) = await self._send([(dressed, None)])
+        if outcome.error is not None:
+            raise outcome.error
+        return _made_item(outcome)
+
+    async def look(self, target: Address | Place) -> Item:
+        """By a change of no attributes, which the protocol answers with the item (2.4: `set` merges)."""
+        (outcome,) = await self._send([(SetAttributes(target, AttributeChange()), None)])
         if outcome.error is not None:
             raise outcome.error
         return _made_item(outcome)

@@ -68,6 +68,9 @@ class HistoricalChanges:
             raise Unsupported("this portal keeps neither links nor pipes")
         return await self._storing.store(with_key(put), source, resume, on_step, progress)
 
+    async def look(self, target: Address | Place) -> Item:
+        return await self._steps.find(_path(target))
+
     async def apply(self, operations: Sequence[tuple[Operation, Source | None]]) -> Sequence[Outcome]:
         return await one_by_one(operations, self._send)
 

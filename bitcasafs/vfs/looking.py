@@ -1,0 +1,190 @@
+"""Looks at the portal after a refusal: what is there instead of what a change was made for (`writing.conflicts.Seen`).
+
+Changes nothing. Waits for a few answers of the portal, and for a thread while content is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import trio
+
+from bitcasafs.errors import NotFolder, NotFound, VersionGone, VersionMismatch
+from bitcasafs.remote.interface import ContentRef, Remote
+from bitcasafs.values.items import Address, Item, Kind
+from bitcasafs.values.operations import Place
+from bitcasafs.vfs.nodes import Node, Nodes
+from bitcasafs.writing.change import ChangeKind, Number, Record
+from bitcasafs.writing.conflicts import Seen, is_equal_link
+from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.outbox import Outbox
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`spot`: the name that the change was for, in this mount's numbers. `gone_folders`: those above it that are not on
+    the portal any more, outermost first. `home`: the folder in which `seen.node` is, when it is known here.
+    """
+
+    seen: Seen
+    spot: tuple[Number, str]
+    gone_folders: tuple[Number, ...] = ()
+    home: Number | None = None
+
+
+class _Differs(Exception):
+    """Not our bytes; ends a comparison early."""
+
+
+class Looking:
+    def __init__(self, remote: Remote, nodes: Nodes, outbox: Outbox, contents: Contents) -> None:
+        self._remote, self._nodes, self._outbox, self._contents = remote, nodes, outbox, contents
+
+    async def look(self, record: Record) -> Found:
+        """Raises as `Remote` does, but for what is a finding."""
+        change = record.change
+        node = self._nodes[change.node]
+        spot = self._spot(record, node)
+        item = await self._item(node)
+        if change.kind in (ChangeKind.DELETE, ChangeKind.ATTRIBUTES):
+            return Found(Seen(node=item), spot)
+        folder = self._nodes.address(spot[0])
+        at_name, gone = None, tuple[Number, ...]()
+        try:
+            if folder is None:
+                raise NotFound("the folder is not on the portal")
+            at_name = await self._at(folder, spot[1])
+            if at_name is None:
+                await self._remote.look(folder)
+        except (NotFound, NotFolder):
+            gone = await self._gone_folders(spot[0])
+        if item is None and at_name is None and folder is not None and not gone and change.base is not None:
+            item = await self._renamed_nearby(folder, change.base)
+        home = None if item is None else await self._home(item, spot[0])
+        waits = self._contents.record(node.number) is not None or any(True for _ in self._outbox.naming(node.number))
+        same = at_name is not None and await self._is_same(record, node, at_name)
+        seen = Seen(node=item, at_name=at_name, same=same, folder_gone=bool(gone), waits=waits)
+        return Found(seen, (spot[0], spot[1]), gone, home)
+
+    def _spot(self, record: Record, node: Node) -> tuple[Number, str]:
+        fields = record.change.fields
+        if fields.parent is not None and fields.name is not None:
+            return fields.parent, fields.name
+        return (node.parent or 1, node.name)
+
+    async def _item(self, node: Node) -> Item | None:
+        """The node itself, where it has an identity wherever it is."""
+        address = self._nodes.address(node.number)
+        if address is None:
+            return None
+        if address.node is None and self._portal_has_identities():
+            return None
+        try:
+            found = await self._remote.look(address)
+        except (NotFound, NotFolder):
+            return None
+        if address.node is None and found.kind is not node.kind and node.kind is Kind.FOLDER:
+            return None  # another item of that name
+        return found
+
+    def _portal_has_identities(self) -> bool:
+        return self._remote.capabilities.versions
+
+    async def _at(self, folder: Address, name: str) -> Item | None:
+        try:
+            return await self._remote.look(Place(folder, name))
+        except NotFound:
+            return None
+
+    async def _gone_folders(self, number: Number) -> tuple[Number, ...]:
+        gone: list[Number] = []
+        here: Number | None = number
+        while here is not None:
+            address, node = self._nodes.address(here), self._nodes.get(here)
+            if node is None or node.parent is None:
+                break  # the root
+            try:
+                if address is None:
+                    raise NotFound("not on the portal")
+                await self._remote.look(address)
+                break
+            except (NotFound, NotFolder):
+                if address is not None:
+                    gone.append(here)
+            here = node.parent
+        return tuple(reversed(gone))
+
+    async def _renamed_nearby(self, folder: Address, version: str) -> Item | None:
+        """On a portal without identities: the file whose content is known by that id, when just one has it."""
+        if self._portal_has_identities():
+            return None
+        listing = await self._remote.list(folder)
+        found = [item for item in listing.items if item.id == version]
+        return found[0] if len(found) == 1 else None
+
+    async def _home(self, item: Item, nearby: Number) -> Number | None:
+        """Our number of the folder that an item is in: known, or met now with the folders above it."""
+        path = item.path.rpartition("/")[0]
+        known = self._nodes.address(nearby)
+        if known is not None and known.path == path:
+            return nearby
+        above: list[Item] = []
+        while path.count("/") >= 1:
+            folder = await self._remote.look(Address(path))
+            number = self._nodes.number_of(folder)
+            if number is not None:
+                for one in reversed(above):
+                    number = self._nodes.meet([one], number)[0].number
+                return number
+            above.append(folder)
+            path = path.rpartition("/")[0]
+        return None
+
+    # --- the same content -------------------------------------------------------------------------------------------
+
+    async def _is_same(self, record: Record, node: Node, item: Item) -> bool:
+        """What is there is what the change would have made."""
+        match record.change.kind:
+            case ChangeKind.SYMLINK:
+                return is_equal_link(item, record.change.fields.attributes.symlink or "")
+            case ChangeKind.MOVE:
+                if node.kind is Kind.FOLDER or node.item is None:
+                    return item.kind is node.kind
+                return item.id is not None and item.id == node.item.id
+            case ChangeKind.CONTENT:
+                return item.kind is Kind.FILE and await self._has_content(record, item)
+        return False
+
+    async def _has_content(self, record: Record, item: Item) -> bool:
+        try:
+            staged = self._contents.staged(record)
+        except FileNotFoundError:
+            return False
+        if item.size_bytes != staged.size_bytes or staged.holes(0, staged.size_bytes):
+            return False
+        digest = item.digests.get("md5")
+        if digest is not None:
+            return digest == await trio.to_thread.run_sync(_md5_of, str(staged.path))
+
+        def compare(offset: int, data: bytes) -> None:
+            if staged.read(offset, offset + len(data)) != data:
+                raise _Differs
+
+        try:
+            content = ContentRef(item.id or "", item.size_bytes, item.version)
+            await self._remote.fetch(content, 0, item.size_bytes, compare)
+        except (_Differs, NotFound, VersionGone, VersionMismatch):
+            return False
+        return True
+
+
+def _md5_of(path: str) -> str:
+    """Runs in a thread."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
