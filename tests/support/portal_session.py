@@ -62,6 +62,12 @@ class Drive:
         assert answer.status_code == 200, answer.text
         return {row["name"]: row for row in answer.json()}
 
+    def paths(self, name: str) -> list[str]:
+        """Everything below a folder by its path from there, hidden names as well, twice what is there twice."""
+        rows = self.client.get("/directory" + quote_path(self.at(name))).json()
+        below = ((row["name"], self.paths(f"{name}/{row['name']}")) for row in rows if row["category"] == "folders")
+        return [row["name"] for row in rows] + [f"{folder}/{path}" for folder, paths in below for path in paths]
+
     def make_folder(self, name: str) -> dict[str, Any]:
         answer = self.client.post("/directory" + quote_path(self.at(name)))
         assert answer.status_code == 200, answer.text

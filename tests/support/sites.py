@@ -76,7 +76,7 @@ class Site:
 def umount(place: Home) -> None:
     """umount.bitcasafs, which says that the portal has all."""
     left = place.umount(timeout=_SEND_SECONDS)
-    assert (left.returncode, left.stderr) == (0, "")
+    assert (left.returncode, left.stderr) == (0, ""), left
 
 
 @contextlib.contextmanager
