@@ -17,6 +17,7 @@ from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Entry, Handle, Space, Wanted
 from bitcasafs.vfs.files import Files
 from bitcasafs.vfs.laying import laid_over
+from bitcasafs.vfs.listings import PATIENCE_SECONDS
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.writing.change import MAKING, Change, ChangeKind, Fields, Number, State
 
@@ -88,11 +89,10 @@ class AttributeCalls:
     async def space(self) -> Space:
         """The drive's quota, or the disk that holds it. Never fails: what was last known is served offline."""
         if "profile" not in self._profiles:
-            try:
-                self._profile = await self._remote.profile()
-                self._profiles["profile"] = self._profile
-            except Unavailable:
-                pass  # df of a drive whose portal is away must not fail
+            self._profiles["profile"] = self._profile  # whoever asks meanwhile does not wait as well
+            with contextlib.suppress(Unavailable), trio.move_on_after(PATIENCE_SECONDS):
+                # df of a drive whose portal is away must neither fail nor hang.
+                self._profile = self._profiles["profile"] = await self._remote.profile()
         files = self._profile.files or 0
         if self._profile.quota_bytes is not None:
             free = max(0, self._profile.quota_bytes - self._profile.used_bytes)

@@ -233,6 +233,8 @@ class Files:
         opened = self._handles.file(handle)
         if not opened.writable:
             raise BadHandle("the file was not opened for writing")
+        if not data:
+            return 0
         await self._space.admit(len(data))
         staged = await self._for_writing(opened.node)
         # The kernel sends O_APPEND writes at the size it believes; another handle may have appended since.

@@ -134,18 +134,8 @@ def build(
     )
     bases = Bases(remote, blocks)
     deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
-    scheduler = Scheduler(
-        outbox,
-        contents,
-        deliveries,
-        Sender(remote, contents, nodes, bases.fetch),
-        tree,
-        conflicts,
-        backoff=Backoff(attempts=None),
-        random_unit=random_unit,
-        uploads=settings.uploads,
-        settle_seconds=settings.settle_seconds,
-    )
+    sender = Sender(remote, contents, nodes, bases.fetch)
+    scheduler = _scheduler(outbox, contents, deliveries, sender, tree, conflicts, settings, random_unit)
     core = Core(
         remote=remote,
         nodes=nodes,
@@ -170,6 +160,30 @@ def build(
         names, files, Folders(core), attributes, nodes, overlay, notices, deliveries, deciding, scheduler,
         StayingOpen(core, files), outbox,
     )  # fmt: skip
+
+
+def _scheduler(
+    outbox: Outbox,
+    contents: Contents,
+    deliveries: Deliveries,
+    sender: Sender,
+    tree: Tree,
+    conflicts: Conflicts,
+    settings: Settings,
+    random_unit: Callable[[], float],
+) -> Scheduler:
+    return Scheduler(
+        outbox,
+        contents,
+        deliveries,
+        sender,
+        tree,
+        conflicts,
+        backoff=Backoff(attempts=None),
+        random_unit=random_unit,
+        uploads=settings.uploads,
+        settle_seconds=settings.settle_seconds,
+    )
 
 
 def _day(wall_ns: int) -> date:

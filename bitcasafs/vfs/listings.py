@@ -30,9 +30,9 @@ AWAY_SECONDS = 5.0
 """After a renewal that the portal did not answer, it is asked again so often, and nobody who wants a known folder waits
 for that: else a walk through a thousand known folders would wait a thousand time-outs."""
 
-PATIENCE_SECONDS = 2.0
-"""For so long a renewal is waited for; then what is known is served. A person takes a second for an answer, two for a
-hang; links of half a second's delay answer within one."""
+PATIENCE_SECONDS = 0.9
+"""For so long a renewal is waited for; then what is known is served: a person takes a second for an answer, and links of
+half a second's delay answer within that."""
 
 _AHEAD = 4
 """In the last quarter of its life a listing that is used is renewed ahead."""

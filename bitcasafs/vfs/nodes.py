@@ -14,7 +14,7 @@ from bitcasafs.remote.interface import ContentRef
 from bitcasafs.values.items import Address, Attributes, Item, Kind, Version
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.writing.change import Number
-from bitcasafs.writing.outbox import KnownNode
+from bitcasafs.writing.known_node import KnownNode
 from bitcasafs.writing.staying import Activity
 
 ROOT: Number = 1

@@ -21,7 +21,8 @@ from bitcasafs.vfs.nodes import ROOT, Node, Nodes
 from bitcasafs.writing.change import Change, ChangeKind, Number, Record, State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
-from bitcasafs.writing.outbox import KnownNode, Outbox
+from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.outbox import Outbox
 
 
 class Tree:

@@ -2,7 +2,7 @@
 
 Who copies or unpacks a tree waits for this process, and a request costs it a millisecond of CPU: sent alone, more than
 the file's own handling. So the first change goes at once, and while others keep coming what is small waits: until
-nothing came for a moment, until a settle time has passed since the last parcel began, or until several parcels are full.
+nothing came for a moment, until a settle time has passed since the last parcel began, or until several are full.
 Measured for `cp -a` of 1,000 files over the loop: 3.5 s while each file went alone, 1.5 s when none did.
 """
 

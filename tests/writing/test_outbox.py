@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from bitcasafs.errors import ConfigError, Locked, NoSpace
 from bitcasafs.values.items import Kind, NodeId
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Record, State
-from bitcasafs.writing.outbox import KnownNode, Outbox
+from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.schema import SCHEMA_VERSION, decode_fields, encode_fields, open_database, told_of_disk
 from tests.support.changes import changes, fields
 

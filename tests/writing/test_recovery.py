@@ -15,7 +15,8 @@ import trio
 from bitcasafs.errors import NoSpace
 from bitcasafs.values.items import Kind, Version
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Record, State
-from bitcasafs.writing.outbox import KnownNode, Outbox
+from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.recovery import Recovered, recover
 from bitcasafs.writing.staging import Staging
 from tests.support.machine import machine

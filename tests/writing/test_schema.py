@@ -16,7 +16,8 @@ import pytest
 from bitcasafs.errors import ConfigError
 from bitcasafs.values.items import Attributes, Kind, Version
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Record, State
-from bitcasafs.writing.outbox import KnownNode, Outbox
+from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.outbox import Outbox
 from bitcasafs.writing.schema import SCHEMA_VERSION, STEPS, open_database
 
 # As release 1 made it. Never to be changed: it stands for what lies on users' disks.
