@@ -17,7 +17,7 @@ from bitcasafs.remote.interface import Remote
 from bitcasafs.remote.reach import ReachRemote
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
-from bitcasafs.vfs.conflicts import Conflicts
+from bitcasafs.vfs.conflicts import Conflicts, CopyNames
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.files import Files, Waits
 from bitcasafs.vfs.filling import Filling
@@ -120,18 +120,8 @@ def build(
     tree.take_up()
     overlay, notices = Overlay(listings, nodes, outbox), Notices()
     looking = Looking(remote, nodes, outbox, contents)
-    conflicts = Conflicts(
-        looking,
-        nodes,
-        listings,
-        overlay,
-        tree,
-        outbox,
-        contents,
-        notices,
-        host=settings.host,
-        today=lambda: _day(now_ns()),
-    )
+    naming = CopyNames(settings.host, lambda: _day(now_ns()))
+    conflicts = Conflicts(looking, nodes, listings, overlay, tree, outbox, contents, notices, naming)
     bases = Bases(remote, blocks)
     deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
     sender = Sender(remote, contents, nodes, bases.fetch)

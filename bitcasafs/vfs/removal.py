@@ -44,6 +44,7 @@ class Removal:
                 )
                 self._append(Change(ChangeKind.MOVE, node.number, None, fields))
             else:
+                creation = self._outbox.get(creation.id) or creation  # what made way may have become its content
                 self._delete_replaced(creation)
                 self._contents.retarget(creation, new, over, over_node)
                 node.parent, node.name = new
