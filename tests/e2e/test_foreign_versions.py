@@ -170,7 +170,7 @@ async def test_programs_that_open_a_file_while_it_changes_never_hear_of_it(tmp_p
 def test_two_mounts_of_one_portal_show_whole_versions_and_no_errors(place: Home, other: Home) -> None:
     with tempfile.TemporaryDirectory(prefix="bfs-portal-") as folder, site(Path(folder)) as portal:
         for one in (place, other):
-            portal.mount(one, "ttl=300ms")
+            portal.mount(one, "ttl=300ms,settle=0s")
         written = other.mountpoint / "file"
         written.write_bytes(version(1))
         reading = Reading(place.mountpoint / "file")
