@@ -34,8 +34,8 @@ class Removal:
             self._remove(node, spot)
 
     def move(self, node: Node, old: Spot, other: Node | None, new: Spot, *, local: bool = False) -> None:
-        """`node` gets the name `new`; `other`, what had it, is replaced and lives on only in its handles. `local`: it is
-        not sent under that name.
+        """`node` gets the name `new`; `other`, what had it, is replaced and lives on only in its handles. `local`:
+        it is not sent under that name.
         """
         with self._outbox.together():
             creation = None if node.kind is Kind.FOLDER else self._only_here(node)
