@@ -6,6 +6,7 @@ answer too. Who uses: the vfs, before it accepts what it could not keep without 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ class ReachRemote:
     def __init__(self, remote: Remote, timeout_seconds: float) -> None:
         self._remote = remote
         self._timeout_seconds = timeout_seconds
-        self._answered_at = self._away_at = -math.inf
+        self._answered_at = self._asked_in_vain_at = -math.inf
         self._is_away = False
         self._asking = trio.Lock()
 
@@ -49,19 +50,20 @@ class ReachRemote:
         async with self._asking:
             if self.answers():
                 return
-            if not self._is_away or trio.current_time() - self._away_at >= AWAY_SECONDS:
+            # One call that failed says little (a connection that was reset): it is asked before anybody is refused.
+            if trio.current_time() - self._asked_in_vain_at >= AWAY_SECONDS:
                 await self._ask()
         if self._is_away:
             raise Unreachable("the portal cannot be reached, and not all of the file is here", applied=False)
 
     async def _ask(self) -> None:
         with trio.move_on_after(self._timeout_seconds) as scope:
-            try:
+            with contextlib.suppress(BitcasaError):  # remembered
                 await self.profile()
-            except BitcasaError:
-                return  # remembered
         if scope.cancelled_caught:
             self._note_away()
+        if self._is_away:
+            self._asked_in_vain_at = trio.current_time()
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -77,7 +79,6 @@ class ReachRemote:
             self._note_answer()
 
     def _note_away(self) -> None:
-        self._away_at = trio.current_time()
         self._is_away = True
 
     def _note_answer(self) -> None:

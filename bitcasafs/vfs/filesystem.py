@@ -118,7 +118,7 @@ def build(
     remote = reach = ReachRemote(remote, settings.timeout_seconds)
     nodes = Nodes(ledger)
     nodes.seed(root, outbox.known_nodes())
-    listings = Listings(remote, nodes, nursery, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
+    listings = Listings(remote, nodes, nursery, ledger, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
     tree = Tree(remote, nodes, listings, ledger, outbox, contents)
     tree.take_up()
     overlay, notices = Overlay(listings, nodes, outbox), Notices()

@@ -15,10 +15,13 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bitcasafs.values.items import Attributes, Kind
+from bitcasafs.dialects.items import decode_item, encode_item
+from bitcasafs.errors import BitcasaError
+from bitcasafs.values.items import Attributes, Item, Kind
 from bitcasafs.vfs.laying import NONE
 from bitcasafs.writing.change import Number
 from bitcasafs.writing.schema import attributes_from_json, attributes_to_json, told_of_disk
@@ -34,9 +37,15 @@ CREATE TABLE IF NOT EXISTS kept (
     number INTEGER PRIMARY KEY,
     attributes TEXT NOT NULL        -- JSON of values.items.Attributes, what is not null
 ) STRICT;
+CREATE TABLE IF NOT EXISTS listings (
+    folder INTEGER PRIMARY KEY,     -- number of a folder
+    rows BLOB NOT NULL              -- what the portal listed last: JSON of dialects.items, compressed by zlib
+) STRICT;
 CREATE TABLE IF NOT EXISTS highest (number INTEGER NOT NULL) STRICT;  -- one row: numbers up to it were given away
 """
 _AT_ONCE = 500
+MOST_KEPT_ROWS = 5000
+"""Encoding so many takes 50 ms."""
 
 
 class Ledger:
@@ -55,6 +64,7 @@ class Ledger:
             self._database = _open(path)
         rows = self._database.execute("SELECT number, attributes FROM kept")
         self._kept = {number: attributes_from_json(json.loads(text)) for number, text in rows}
+        self._listed = {folder for (folder,) in self._database.execute("SELECT folder FROM listings")}
         found = self._database.execute("SELECT max(number) FROM highest").fetchone()[0]
         self.highest: Number = found or 0
         """No number above it was ever given to a node that was bound."""
@@ -92,6 +102,37 @@ class Ledger:
             self._database.execute("DELETE FROM numbers WHERE number = ?", (number,))
             if self._kept.pop(number, None) is not None:
                 self._database.execute("DELETE FROM kept WHERE number = ?", (number,))
+
+    # --- listings, for a mount that starts without its portal ---
+
+    def keep_listing(self, folder: Number, items: Sequence[Item]) -> None:
+        """Replace what is kept of a folder's listing. Very long ones are not kept: they would hold the loop."""
+        if len(items) > MOST_KEPT_ROWS:
+            return self.drop_listing(folder)
+        listed = [encode_item(item, extensions=item.node is not None) for item in items]
+        data = zlib.compress(json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+        with told_of_disk():
+            self._database.execute("INSERT OR REPLACE INTO listings (folder, rows) VALUES (?, ?)", (folder, data))
+        self._listed.add(folder)
+        return None
+
+    def drop_listing(self, folder: Number) -> None:
+        """It is not true any more."""
+        if folder in self._listed:
+            with told_of_disk():
+                self._database.execute("DELETE FROM listings WHERE folder = ?", (folder,))
+            self._listed.discard(folder)
+
+    def kept_listing(self, folder: Number) -> list[Item] | None:
+        """What is kept, or None."""
+        if folder not in self._listed:
+            return None
+        row = self._database.execute("SELECT rows FROM listings WHERE folder = ?", (folder,)).fetchone()
+        try:
+            return None if row is None else [decode_item(one) for one in json.loads(zlib.decompress(row[0]))]
+        except (BitcasaError, ValueError, zlib.error) as error:
+            log.warning("a kept listing cannot be read: %s", error)
+            return None
 
     # --- what the portal cannot keep ---
 

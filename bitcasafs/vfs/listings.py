@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -21,6 +21,8 @@ from cachetools import TTLCache
 
 from bitcasafs.errors import BitcasaError, NotFolder, NotFound, ProtocolError, Unavailable
 from bitcasafs.remote.interface import Remote
+from bitcasafs.values.items import Item
+from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.nodes import Nodes
 from bitcasafs.writing.change import Number
 
@@ -54,6 +56,7 @@ class Listings:
         remote: Remote,
         nodes: Nodes,
         nursery: trio.Nursery,
+        ledger: Ledger,
         *,
         ttl_seconds: float,
         pending: Callable[[Number], bool] = lambda number: False,
@@ -63,6 +66,7 @@ class Listings:
         self._remote = remote
         self._nodes = nodes
         self._nursery = nursery
+        self._ledger = ledger
         self._ttl_seconds = ttl_seconds
         self._pending = pending
         self._clock = clock
@@ -99,7 +103,7 @@ class Listings:
         if self._is_only_here(folder):
             return self._rows.setdefault(folder, {})
         if rows is None:
-            return await self._landed(folder, self._asked(folder))
+            return await self._first(folder)
         if self._is_away:
             if self._clock() >= self._ask_again_at:
                 self._ask_again_at = self._clock() + AWAY_SECONDS
@@ -113,6 +117,30 @@ class Listings:
                 return self._rows.get(folder, rows)
         self._note_away("it takes long")
         return self._rows.get(folder, rows)
+
+    async def _first(self, folder: Number) -> Mapping[str, Number]:
+        """Rows of a folder that this mount has not listed yet: those of the last mount, when the portal is away."""
+        kept = self._ledger.kept_listing(folder)
+        flight = self._asked(folder)
+        if kept is None:
+            return await self._landed(folder, flight)
+        if not self._is_away:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                try:
+                    return await self._landed(folder, flight)
+                except (Unavailable, ProtocolError):
+                    pass  # then the kept one
+        if folder not in self._rows:
+            self._note_away("the portal does not answer")
+            self._rows[folder] = self._laid(folder, kept, {})
+        return self._rows[folder]
+
+    def _laid(self, folder: Number, listed: Sequence[Item], edits: Mapping[str, Number | None]) -> dict[str, Number]:
+        """Rows of what was listed, with our own changes since."""
+        items = [item for item in listed if item.name not in edits]
+        rows = {item.name: node.number for item, node in zip(items, self._nodes.meet(items, folder), strict=True)}
+        rows.update({name: number for name, number in edits.items() if number is not None})
+        return rows
 
     def _note_away(self, why: object) -> None:
         if not self._is_away:
@@ -157,9 +185,9 @@ class Listings:
         if address is None:
             raise NotFound("the folder is not on the portal any more")
         listing = await self._remote.list(address)
-        items = [item for item in listing.items if item.name not in flight.edits]
-        rows = {item.name: node.number for item, node in zip(items, self._nodes.meet(items, folder), strict=True)}
-        rows.update({name: number for name, number in flight.edits.items() if number is not None})
+        rows = self._laid(folder, listing.items, flight.edits)
+        if not flight.edits:
+            self._ledger.keep_listing(folder, listing.items)
         before = self._rows.get(folder, {})
         self._rows[folder] = rows
         self._until[folder] = self._clock() + self._ttl_seconds
@@ -182,6 +210,7 @@ class Listings:
 
     def edit(self, folder: Number, name: str, number: Number | None) -> None:
         """A change of ours is on the portal: `name` leads to `number` now, or to nothing."""
+        self._ledger.drop_listing(folder)
         flight = self._flights.get(folder)
         if flight is not None:
             flight.edits[name] = number

@@ -66,7 +66,7 @@ class Outbox:
         self.urgent: set[int] = set()
         """Changes that somebody waits for (see `deliveries`): what is written to such content goes on in a copy."""
         self.touches = 0
-        """How often a change was made or sealed; what the portal's answers do to the list does not count."""
+        """How often a change was made or sealed: what the portal's answers do does not count."""
         self._undo: list[Callable[[], object]] | None = None
         self._after: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], None]] = []
@@ -114,9 +114,8 @@ class Outbox:
 
     def concerns(self, node: Number) -> bool:
         """Content of the node waits, or a change of it or of something in it that will be sent."""
-        return any(one.staged is not None or one.state is not State.PROBLEM for one in self.of_node(node)) or any(
-            one.state is not State.PROBLEM for one in self.naming(node)
-        )
+        waits = any(one.staged is not None or one.state is not State.PROBLEM for one in self.of_node(node))
+        return waits or any(one.state is not State.PROBLEM for one in self.naming(node))
 
     def at_place(self, folder: Number, name: str) -> list[Record]:
         """Unsent changes that take or give up that name, oldest first."""
@@ -150,6 +149,12 @@ class Outbox:
         return self._index.perhaps_synced
 
     @property
+    def last_id_ever(self) -> int:
+        """The highest that was ever given to a change, also one that is gone."""
+        row = self._database.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
+        return int(row[0] or 0)
+
+    @property
     def newest_id(self) -> int:
         return self._newest
 
@@ -160,10 +165,6 @@ class Outbox:
     def watch_once(self, callback: Callable[[], None]) -> None:
         """Call `callback` after the next change of the list, then forget it."""
         self._once.append(callback)
-
-    def wake(self) -> None:
-        """Tell the watchers that something may go now, though the list is the same."""
-        self._tell()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ class Outbox:
             raise
         finally:
             self._undo, self._after = None, []
-            self._tell()
+            self.wake()
         for callback in after:
             callback()
 
@@ -383,11 +384,12 @@ class Outbox:
 
     def _done(self, undo: Callable[[], object]) -> None:
         if self._undo is None:
-            self._tell()
+            self.wake()
         else:
             self._undo.append(undo)
 
-    def _tell(self) -> None:
+    def wake(self) -> None:
+        """Tell the watchers: the list has changed, or something may go now though it is the same."""
         once, self._once = self._once, []
         for callback in (*self._watchers, *once):
             callback()

@@ -29,7 +29,7 @@ from bitcasafs.writing.known_node import KnownNode
 from bitcasafs.writing.outbox import Outbox, new_key
 from bitcasafs.writing.ranges import Ranges
 from bitcasafs.writing.staging import Staging
-from bitcasafs.writing.written_map import map_path, replayed
+from bitcasafs.writing.written_map import map_path, replayed, staged_name
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Recovered:
     dropped: int
     lost: int
     strangers: tuple[str, ...]
-    """Files of the staging folder that no record names: left where they are."""
+    """Files of the staging folder that no record ever named: left where they are."""
 
 
 def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = ROOT) -> Recovered:
@@ -58,6 +58,7 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     a node, but for those that the outbox itself knows. NoSpace: nothing was changed.
     """
     recovery = _Recovery(outbox, staging, today, highest)
+    last = outbox.last_id_ever
     with outbox.together():
         # The newest first: what becomes of an older content of the same file depends on it.
         for record in sorted(outbox, key=lambda one: one.id, reverse=True):
@@ -66,6 +67,7 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     recovery.clean()
     outbox.forget_nodes()
     named = {record.staged for record in outbox if record.staged is not None}
+    _clear_dropped(staging, named, last)
     found = Recovered(
         to_send=sum(record.state is State.READY for record in outbox),
         aside=tuple(recovery.aside),
@@ -75,6 +77,18 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     )
     _tell(found, staging.folder)
     return found
+
+
+def _clear_dropped(staging: Staging, named: set[str], last: int) -> None:
+    """Take away the files of changes that were dropped just before a kill. A staged file is made right before its
+    record, and its number is at most that of the record: where that number was given away durably and no record has the
+    file, its record is gone for good. Any other file is somebody's, or of a log that a power cut took.
+    """
+    for name in staging.all_names():
+        serial, _, _ = name.partition(" ")
+        number = serial.removesuffix(".map")
+        if staged_name(name) not in named and len(number) >= 8 and number.isdecimal() and int(number) <= last:
+            staging.remove(staged_name(name))
 
 
 class _Recovery:

@@ -281,6 +281,10 @@ class Staging:
         """Of staged files; the maps beside them do not count."""
         return {entry.name for entry in self._folder.iterdir() if not is_map(entry.name)}
 
+    def all_names(self) -> list[str]:
+        """Of everything in the folder, maps included."""
+        return sorted(entry.name for entry in self._folder.iterdir())
+
     def close(self) -> None:
         """Every descriptor; nothing is removed."""
         self._descriptors.close()

@@ -27,6 +27,11 @@ def is_map(name: str) -> bool:
     return name.split(" ", 1)[0].endswith(".map")
 
 
+def staged_name(name: str) -> str:
+    """Of a staged file itself, or of the one that a map stands beside."""
+    return name.replace(".map ", " ", 1) if is_map(name) else name
+
+
 class WrittenMap:
     """Appends. Not synced: it must survive this process, not the machine (a seal writes it into the outbox)."""
 
