@@ -151,7 +151,8 @@ class Looking:
             case ChangeKind.MOVE:
                 if node.kind is Kind.FOLDER or node.item is None:
                     return item.kind is node.kind
-                return item.id is not None and item.id == node.item.id
+                # Of a node that only an earlier mount has seen it is not known which content that was.
+                return item.kind is node.kind and node.item.id in (None, item.id)
             case ChangeKind.CONTENT:
                 return item.kind is Kind.FILE and await self._has_content(record, item)
         return False

@@ -42,7 +42,13 @@ class Removal:
             over, over_node = self._make_way(other, new, creation)
             if creation is None:
                 fields = Fields(
-                    old_parent=old[0], old_name=old[1], parent=new[0], name=new[1], over=over, over_node=over_node
+                    old_parent=old[0],
+                    old_name=old[1],
+                    parent=new[0],
+                    name=new[1],
+                    over=over,
+                    over_node=over_node,
+                    folder=node.kind is Kind.FOLDER,
                 )
                 self._append(Change(ChangeKind.MOVE, node.number, None, fields))
             else:

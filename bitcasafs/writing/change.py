@@ -60,7 +60,8 @@ class Fields:
         (`remote.interface.ReplaceStep`), so that it is finished, not begun again, after a kill.
     MKDIR, SYMLINK: parent, name, attributes (with the link's text); SYMLINK: `over_node` and `over` as above; MKDIR:
         `exclusive`: not merged with a folder that is there.
-    MOVE: old_parent, old_name, parent, name; `over_node` what it replaces (in version `over`), or exchanges with.
+    MOVE: old_parent, old_name, parent, name; folder; `over_node` what it replaces (in version `over`), or exchanges
+        with.
     DELETE: old_parent, old_name; folder.
     ATTRIBUTES: attributes: each that is not None is set.
     CONTENT, ATTRIBUTES: dropped: names of extended attributes that are removed.

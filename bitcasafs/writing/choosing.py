@@ -121,9 +121,22 @@ class Choosing:
             others_slots=names * each,
             not_yet=self._not_before.keys(),
         )
+        if limits is None:
+            chosen = self._one_folder_alone(chosen, uploading + naming)
         if limits is not None and any(may_share(record, limits) for record in chosen):
             self._pace = replace(self._pace, parcel_at=now)
         return parcels(chosen, limits, uploads=uploads, names=names)
+
+    def _one_folder_alone(self, chosen: list[Record], under_way: int) -> list[Record]:
+        """Where items are known by their paths, nothing else goes while a folder is renamed: the paths of all that is
+        in it change at some moment of that.
+        """
+        if self._outbox.index.moving_folders:
+            return []
+        folders = [one for one in chosen if one.change.kind is ChangeKind.MOVE and one.change.fields.folder]
+        if not folders:
+            return chosen
+        return [] if under_way else folders[:1]
 
     def _is_held(self, record: Record, now: float) -> bool:
         """Its content may still be written to, or is likely to change in a moment. What may be on the portal already is

@@ -21,6 +21,8 @@ class Index:
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
         self.states: Counter[State] = Counter()
+        self.moving_folders = 0
+        """On their way."""
         self.local = 0
         """Those that stay on this machine; no other count has them."""
         self.waiting_bytes = 0
@@ -124,6 +126,8 @@ class Index:
             (self.unsynced.add if one > 0 else self.unsynced.discard)(record.id)
         if record.synced and record.staged is not None:
             self.perhaps_synced.add(record.staged)
+        if record.state is State.SENDING and record.change.kind is ChangeKind.MOVE and record.change.fields.folder:
+            self.moving_folders += one
         if record.state is State.READY and not local:
             _put_or_take(self._ready[contents], record.id, one)
 

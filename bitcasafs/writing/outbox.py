@@ -61,7 +61,7 @@ class Outbox:
         self._path = folder / "outbox.sqlite3"
         self._boot_id = boot_id
         self._now_ns = now_ns
-        self._index = Index()
+        self.index = Index()
         self._remembered: dict[Number, KnownNode] = {}
         self.urgent: set[int] = set()
         """Changes that somebody waits for (see `deliveries`): what is written to such content goes on in a copy."""
@@ -77,20 +77,20 @@ class Outbox:
             self._database = open_database(self._path)
             undone.callback(self._database.close)
             for record in read_records(self._database, self._path):
-                self._index.add(record)
-            self._newest = max(self._index.records, default=0)
+                self.index.add(record)
+            self._newest = max(self.index.records, default=0)
             self.interrupted = [record.id for record in self if record.state is State.SENDING]
             for number in self.interrupted:
-                self.update(self._index.records[number].moved(State.READY, unsure=True))
+                self.update(self.index.records[number].moved(State.READY, unsure=True))
             undone.pop_all()
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(self._index.records.values())
+        return iter(self.index.records.values())
 
     def __len__(self) -> int:
-        return len(self._index.records)
+        return len(self.index.records)
 
     @property
     def boot_id(self) -> str:
@@ -98,19 +98,19 @@ class Outbox:
         return self._boot_id
 
     def get(self, number: int) -> Record | None:
-        return self._index.records.get(number)
+        return self.index.records.get(number)
 
     def of_node(self, node: Number) -> list[Record]:
         """The node's own unsent changes, oldest first."""
-        return self._index.of_node(node)
+        return self.index.of_node(node)
 
     def naming(self, node: Number) -> Iterator[Record]:
         """Unsent changes that name the node as one of their folders or as what they replace, oldest first."""
-        return self._index.naming(node)
+        return self.index.naming(node)
 
     def taking(self, node: Number) -> list[Record]:
         """Unsent changes that replace the node, or exchange its name (`Fields.over_node`), oldest first."""
-        return self._index.taking(node)
+        return self.index.taking(node)
 
     def concerns(self, node: Number) -> bool:
         """Content of the node waits, or a change of it or of something in it that will be sent."""
@@ -119,15 +119,15 @@ class Outbox:
 
     def at_place(self, folder: Number, name: str) -> list[Record]:
         """Unsent changes that take or give up that name, oldest first."""
-        return self._index.at_place(folder, name)
+        return self.index.at_place(folder, name)
 
     def names_in(self, folder: Number) -> list[str]:
         """Names of that folder that unsent changes take or give up."""
-        return self._index.names_in(folder)
+        return self.index.names_in(folder)
 
     def ready(self, *, contents: bool) -> Iterator[Record]:
         """READY changes, oldest first: contents, or all others. Not to be changed meanwhile."""
-        return self._index.ready(contents=contents)
+        return self.index.ready(contents=contents)
 
     @property
     def oldest_id(self) -> int:
@@ -136,21 +136,21 @@ class Outbox:
 
     @property
     def ready_count(self) -> int:
-        return self._index.states[State.READY]
+        return self.index.states[State.READY]
 
     @property
     def unsynced(self) -> list[Record]:
         """Content that was sealed and not noted as synced since."""
-        return [self._index.records[number] for number in self._index.unsynced]
+        return [self.index.records[number] for number in self.index.unsynced]
 
     @property
     def perhaps_synced(self) -> set[str]:
         """Staged files that the disk may say are synced, whatever was committed since; `Contents` takes them out."""
-        return self._index.perhaps_synced
+        return self.index.perhaps_synced
 
     @property
     def last_id_ever(self) -> int:
-        """The highest that was ever given to a change, also one that is gone."""
+        """Given to any change, also one that is gone."""
         row = self._database.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
         return int(row[0] or 0)
 
@@ -185,18 +185,18 @@ class Outbox:
         number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
         assert number is not None
         record = replace(record, id=number)
-        self._index.add(record)
+        self.index.add(record)
         self._newest = number
-        self._done(lambda: self._index.take(number))
+        self._done(lambda: self.index.take(number))
         return record
 
     def update(self, record: Record) -> Record:
         """Replace the record of that id (which must exist). NoSpace."""
-        before = self._index.records[record.id]
+        before = self.index.records[record.id]
         number, *row = encode_record(record)
         self._execute(UPDATE, (*row, number))
-        self._index.replace(record)
-        self._done(lambda: self._index.replace(before))
+        self.index.replace(record)
+        self._done(lambda: self.index.replace(before))
         return record
 
     def move_to_end(self, record: Record) -> Record:
@@ -206,18 +206,18 @@ class Outbox:
             number = self._execute(INSERT, encode_record(record)[1:]).lastrowid
             assert number is not None
             record = replace(record, id=number)
-            self._index.add(record)
+            self.index.add(record)
             self._newest = number
-            self._done(lambda: self._index.take(number))
+            self._done(lambda: self.index.take(number))
         return record
 
     def hold(self, record: Record) -> Record:
         """Replace the record of that id in memory alone: of content that was never sealed nothing is promised, and the
         seal writes all of it. A commit less for each attribute that `cp -a` sets.
         """
-        before = self._index.records[record.id]
-        self._index.replace(record)
-        self._done(lambda: self._index.replace(before))
+        before = self.index.records[record.id]
+        self.index.replace(record)
+        self._done(lambda: self.index.replace(before))
         return record
 
     def seal(self, record: Record, change: Change) -> Record:
@@ -246,11 +246,11 @@ class Outbox:
                     self.update(replace(current, synced=True))
 
     def remove(self, number: int) -> None:
-        """The change is on the portal, or was taken back before it was sent. NoSpace."""
+        """It is on the portal, or was taken back. NoSpace."""
         self._execute("DELETE FROM changes WHERE id = ?", (number,))
-        record = self._index.take(number)
+        record = self.index.take(number)
         self.urgent.discard(number)
-        self._done(lambda: self._index.add(record))
+        self._done(lambda: self.index.add(record))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -358,15 +358,15 @@ class Outbox:
             connection.close()
 
     def statistics(self) -> OutboxStatistics:
-        states = self._index.states
+        states = self.index.states
         return OutboxStatistics(
-            pending=len(self) - states[State.PROBLEM] - self._index.local,
+            pending=len(self) - states[State.PROBLEM] - self.index.local,
             sending=states[State.SENDING],
             open=states[State.OPEN],
             problems=states[State.PROBLEM],
-            pending_bytes=self._index.waiting_bytes,
+            pending_bytes=self.index.waiting_bytes,
             newest_id=self._newest,
-            oldest_ns=self._index.oldest_ns,
+            oldest_ns=self.index.oldest_ns,
         )
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ def _well_again(portal: Site) -> Iterator[None]:
 
 def sync(place: Home) -> None:
     done = place.run("bitcasafs", "sync", place.mountpoint, timeout=200)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
 def goes_away(portal: Site, how: str) -> None:
