@@ -191,6 +191,10 @@ class NoAttribute(BitcasaError):
     """No extended attribute of that name (ENODATA)."""
 
 
+class CrossDevice(BitcasaError):
+    """What stays on this machine and what is on the portal cannot be renamed into each other (EXDEV)."""
+
+
 class NotPermitted(BitcasaError):
     """Nobody may do that to this item, whatever their rights (EPERM)."""
 

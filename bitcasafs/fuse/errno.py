@@ -69,6 +69,7 @@ ANSWERS: Mapping[type[errors.BitcasaError], Answer] = {
     errors.Locked: Answer(errno.EBUSY),
     errors.ConfigError: Answer(errno.EIO, logging.WARNING),
     errors.NoAttribute: Answer(errno.ENODATA),
+    errors.CrossDevice: Answer(errno.EXDEV),
     errors.NotPermitted: Answer(errno.EPERM),
     errors.BadHandle: Answer(errno.EBADF),
 }

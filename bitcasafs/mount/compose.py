@@ -188,6 +188,7 @@ def _settings(config: MountConfig) -> Settings:
         uploads=config.uploads,
         settle_seconds=config.settle_seconds,
         strict=config.strict,
+        local=config.local,
         waits=Waits(close=config.close_remote, fsync=config.fsync_remote),
         host=socket.gethostname(),
         disk=config.drive if config.portal is None else None,

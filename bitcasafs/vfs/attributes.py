@@ -150,4 +150,6 @@ class AttributeCalls:
         for sending in self._scheduler.statistics().sending:
             if sending.node == node.number:
                 return f"sending {sending.sent_bytes * 100 // max(1, sending.size_bytes)}%"
+        if any(record.change.fields.local for record in records):
+            return "local"
         return "pending" if records else "remote"

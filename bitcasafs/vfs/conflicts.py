@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from bitcasafs.errors import BitcasaError, Refused
@@ -30,8 +30,16 @@ log = logging.getLogger(__name__)
 HANDLED = Handled.HANDLED
 
 
+@dataclass(frozen=True, slots=True)
+class CopyNames:
+    """What names the copies: this machine, and the day where the user is."""
+
+    host: str
+    today: Callable[[], date]
+
+
 class Conflicts:
-    """`host` and `today` name the copies."""
+    """Implements `writing.scheduler.Resolver`."""
 
     def __init__(
         self,
@@ -43,13 +51,11 @@ class Conflicts:
         outbox: Outbox,
         contents: Contents,
         notices: Notices,
-        *,
-        host: str,
-        today: Callable[[], date],
+        naming: CopyNames,
     ) -> None:
         self._looking, self._nodes, self._listings = looking, nodes, listings
         self._overlay, self._tree, self._outbox, self._contents = overlay, tree, outbox, contents
-        self._notices, self._host, self._today = notices, host, today
+        self._notices, self._naming = notices, naming
 
     async def resolve(self, record: Record, error: Refused) -> Item | BitcasaError | Handled | None:
         """As `Resolver` has it. Waits for the portal's answers."""
@@ -134,7 +140,7 @@ class Conflicts:
 
     def _copy(self, record: Record, node: Node, found: Found, path: str) -> None:
         folder, name = found.spot
-        taken = conflict_name(name, self._host, self._today(), lambda one: self._is_taken(folder, one))
+        taken = conflict_name(name, self._naming.host, self._naming.today(), lambda one: self._is_taken(folder, one))
         spot = (folder, taken)
         over = self._replaced(record)
         if over is not None:

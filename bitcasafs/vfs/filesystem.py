@@ -17,7 +17,7 @@ from bitcasafs.remote.interface import Remote
 from bitcasafs.remote.reach import ReachRemote
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.attributes import AttributeCalls
-from bitcasafs.vfs.conflicts import Conflicts
+from bitcasafs.vfs.conflicts import Conflicts, CopyNames
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.files import Files, Waits
 from bitcasafs.vfs.filling import Filling
@@ -33,6 +33,7 @@ from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.problems import Problems
 from bitcasafs.vfs.removal import Removal
 from bitcasafs.vfs.staying import StayingOpen
+from bitcasafs.vfs.staying_here import StayingHere
 from bitcasafs.vfs.strict import Strict
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.vfs.view import Owner, View
@@ -54,6 +55,8 @@ class Settings:
     settle_seconds: float = 1.0
     waits: Waits = Waits()
     strict: bool = False
+    local: tuple[str, ...] = ()
+    """Globs of names that are never sent."""
     host: str = "this machine"
     """Names conflict copies."""
     disk: Path | None = None
@@ -120,18 +123,8 @@ def build(
     tree.take_up()
     overlay, notices = Overlay(listings, nodes, outbox), Notices()
     looking = Looking(remote, nodes, outbox, contents)
-    conflicts = Conflicts(
-        looking,
-        nodes,
-        listings,
-        overlay,
-        tree,
-        outbox,
-        contents,
-        notices,
-        host=settings.host,
-        today=lambda: _day(now_ns()),
-    )
+    naming = CopyNames(settings.host, lambda: _day(now_ns()))
+    conflicts = Conflicts(looking, nodes, listings, overlay, tree, outbox, contents, notices, naming)
     bases = Bases(remote, blocks)
     deliveries = Deliveries(outbox, outbox.wake, timeout_seconds=settings.timeout_seconds)
     sender = Sender(remote, contents, nodes, bases.fetch)
@@ -153,7 +146,8 @@ def build(
         now_ns=now_ns,
     )
     files = Files(core, Filling(contents, core.space, bases, reach, nursery), settings.waits)
-    names = Names(core, files, Removal(core), Strict(core, files) if settings.strict else None)
+    strict = Strict(core, files) if settings.strict else None
+    names = Names(core, files, Removal(core), strict, StayingHere(outbox, settings.local))
     attributes = AttributeCalls(core, files, disk=settings.disk)
     deciding = Problems(outbox, contents, nodes, listings, tree, path=overlay.path, at_once=deliveries.at_once)
     return FileSystem(

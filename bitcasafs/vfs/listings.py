@@ -31,8 +31,8 @@ AWAY_SECONDS = 5.0
 for that: else a walk through a thousand known folders would wait a thousand time-outs."""
 
 PATIENCE_SECONDS = 0.9
-"""For so long a renewal is waited for; then what is known is served: a person takes a second for an answer, and links of
-half a second's delay answer within that."""
+"""For so long a renewal is waited for; then what is known is served: a person takes a second for an answer, and links
+of half a second's delay answer within that."""
 
 _AHEAD = 4
 """In the last quarter of its life a listing that is used is renewed ahead."""

@@ -5,10 +5,7 @@ Changes nothing. Waits for a few answers of the portal, and for a thread while c
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-
-import trio
 
 from bitcasafs.errors import NotFolder, NotFound, VersionGone, VersionMismatch
 from bitcasafs.remote.interface import ContentRef, Remote
@@ -18,9 +15,8 @@ from bitcasafs.vfs.nodes import Node, Nodes
 from bitcasafs.writing.change import ChangeKind, Number, Record
 from bitcasafs.writing.conflicts import Seen, is_equal_link
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.digest import md5_of
 from bitcasafs.writing.outbox import Outbox
-
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Looking:
                 await self._remote.look(address)
                 break
             except (NotFound, NotFolder):
-                if address is not None:
+                if address is not None or not any(one.makes for one in self._outbox.of_node(here)):
                     gone.append(here)
             here = node.parent
         return tuple(reversed(gone))
@@ -149,6 +145,8 @@ class Looking:
         """What is there is what the change would have made."""
         match record.change.kind:
             case ChangeKind.SYMLINK:
+                if not self._remote.capabilities.attributes:  # a link is an empty file there
+                    return record.unsure and item.kind is Kind.FILE and item.size_bytes == 0
                 return is_equal_link(item, record.change.fields.attributes.symlink or "")
             case ChangeKind.MOVE:
                 if node.kind is Kind.FOLDER or node.item is None:
@@ -167,7 +165,7 @@ class Looking:
             return False
         digest = item.digests.get("md5")
         if digest is not None:
-            return digest == await trio.to_thread.run_sync(_md5_of, str(staged.path))
+            return digest == await md5_of(staged)
 
         def compare(offset: int, data: bytes) -> None:
             if staged.read(offset, offset + len(data)) != data:
@@ -179,12 +177,3 @@ class Looking:
         except (_Differs, NotFound, VersionGone, VersionMismatch):
             return False
         return True
-
-
-def _md5_of(path: str) -> str:
-    """Runs in a thread."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

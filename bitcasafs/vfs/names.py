@@ -18,16 +18,17 @@ from bitcasafs.vfs.entry import Absent, Caller, Entry, Opened
 from bitcasafs.vfs.files import Files
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.vfs.removal import Removal
+from bitcasafs.vfs.staying_here import StayingHere
 from bitcasafs.vfs.strict import Strict
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number
 
 
 class Names:
-    def __init__(self, core: Core, files: Files, removal: Removal, strict: Strict | None) -> None:
+    def __init__(self, core: Core, files: Files, removal: Removal, strict: Strict | None, here: StayingHere) -> None:
         self._remote, self._nodes, self._listings = core.remote, core.nodes, core.listings
         self._overlay, self._view, self._tree = core.overlay, core.view, core.tree
         self._contents, self._outbox, self._now_ns = core.contents, core.outbox, core.now_ns
-        self._files, self._removal, self._strict = files, removal, strict
+        self._files, self._removal, self._strict, self._here = files, removal, strict, here
 
     # --- looking ---
 
@@ -86,10 +87,15 @@ class Names:
             self._tree.remember(node.number)
             over, over_node = self._removal.replaced_at((parent, name))
             fields = Fields(
-                parent=parent, name=name, over=over, over_node=over_node, attributes=self._new(permissions, caller)
+                parent=parent,
+                name=name,
+                over=over,
+                over_node=over_node,
+                attributes=self._new(permissions, caller),
+                local=over_node is None and self._here.belongs(parent, name),
             )
             record = self._contents.begin(Change(ChangeKind.CONTENT, node.number, None, fields), name)
-        if self._strict is not None and flags & os.O_EXCL:
+        if self._strict is not None and flags & os.O_EXCL and not fields.local:
             await self._strict.create(node, record)
         return self._files.created(node, flags), self._given(node)
 
@@ -112,8 +118,9 @@ class Names:
         if target is not None:
             attributes = replace(attributes, symlink=target)
         node = self._nodes.make(Kind.FOLDER if kind is ChangeKind.MKDIR else Kind.SYMLINK, parent, name)
-        change = Change(kind, node.number, None, Fields(parent=parent, name=name, attributes=attributes))
-        if self._strict is not None and kind is ChangeKind.MKDIR:
+        fields = Fields(parent=parent, name=name, attributes=attributes, local=self._here.belongs(parent, name))
+        change = Change(kind, node.number, None, fields)
+        if self._strict is not None and kind is ChangeKind.MKDIR and not fields.local:
             self._tree.remember(node.number)
             await self._strict.make_folder(node, change)
         else:
@@ -169,7 +176,9 @@ class Names:
         if other is node:
             return
         self._refuse_loop(node, new_parent)
-        if flags & RENAME_EXCHANGE:
+        exchange = bool(flags & RENAME_EXCHANGE)
+        local = self._here.after_move(node, other, new_parent, new_name, exchange=exchange)
+        if exchange:
             assert other is not None
             self._refuse_loop(other, parent)
             if not self._remote.capabilities.batch:
@@ -178,11 +187,11 @@ class Names:
             return
         if other is not None:
             self._may_replace(node, other, new_name)
-        if other is not None and self._strict is not None:
+        if other is not None and self._strict is not None and not local:
             if not await self._strict.replace(node, (parent, name), other, (new_parent, new_name)):
                 await self.rename(parent, name, new_parent, new_name, flags)
             return
-        self._removal.move(node, (parent, name), other, (new_parent, new_name))
+        self._removal.move(node, (parent, name), other, (new_parent, new_name), local=local)
 
     def _known(self, folder: Number, name: str) -> Node | None:
         found = self._overlay.find_known(folder, name)

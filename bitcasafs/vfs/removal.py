@@ -33,8 +33,10 @@ class Removal:
         with self._outbox.together():
             self._remove(node, spot)
 
-    def move(self, node: Node, old: Spot, other: Node | None, new: Spot) -> None:
-        """`node` gets the name `new`; `other`, what had it, is replaced and lives on only in its handles."""
+    def move(self, node: Node, old: Spot, other: Node | None, new: Spot, *, local: bool = False) -> None:
+        """`node` gets the name `new`; `other`, what had it, is replaced and lives on only in its handles. `local`:
+        it is not sent under that name.
+        """
         with self._outbox.together():
             creation = None if node.kind is Kind.FOLDER else self._only_here(node)
             over, over_node = self._make_way(other, new, creation)
@@ -44,8 +46,9 @@ class Removal:
                 )
                 self._append(Change(ChangeKind.MOVE, node.number, None, fields))
             else:
+                creation = self._outbox.get(creation.id) or creation  # what made way may have become its content
                 self._delete_replaced(creation)
-                self._contents.retarget(creation, new, over, over_node)
+                self._contents.retarget(creation, new, over, over_node, local=local)
                 node.parent, node.name = new
                 self._tree.remember(node.number)
 

@@ -127,8 +127,9 @@ class Tree:
             self._listings.made(node.number)
         if self.keeps_here():
             self.keep(node, record.change.fields.attributes, record.change.fields.dropped)
-        if len(self._outbox.of_node(node.number)) > 1:  # newer content waits: a later mount must find the node
-            self.remember(node.number)
+        number = node.number
+        if len(self._outbox.of_node(number)) > 1 or next(iter(self._outbox.naming(number)), None) is not None:
+            self.remember(number)  # other changes of it, or in it, wait: a later mount must find it where it is now
 
     def _left(self, node: Node) -> None:
         """The name that the node had on the portal leads there no more."""

@@ -74,6 +74,8 @@ class Fields:
     over_node: Number | None = None
     exchange: bool = False
     exclusive: bool = False
+    local: bool = False
+    """Of what makes a node: it stays on this machine and is never sent."""
     folder: bool = False
     size_bytes: int | None = None
     base_id: str | None = None

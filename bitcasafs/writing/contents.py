@@ -231,7 +231,13 @@ class Contents:
         return self._outbox.update(replace(changed, key=new_key(), attempts=0))
 
     def retarget(
-        self, record: Record, spot: tuple[Number, str], over: Version | None, over_node: Number | None
+        self,
+        record: Record,
+        spot: tuple[Number, str],
+        over: Version | None,
+        over_node: Number | None,
+        *,
+        local: bool = False,
     ) -> Record:
         """A new node that is only here gets another name, where it will replace the version `over` of `over_node`.
 
@@ -239,7 +245,9 @@ class Contents:
         refused under the old name is tried again.
         """
         assert record.quiet
-        fields = replace(record.change.fields, parent=spot[0], name=spot[1], over=over, over_node=over_node)
+        fields = replace(
+            record.change.fields, parent=spot[0], name=spot[1], over=over, over_node=over_node, local=local
+        )
         state = State.READY if record.state is State.PROBLEM else record.state
         change = replace(record.change, fields=fields)
         return self._outbox.move_to_end(

@@ -80,9 +80,13 @@ class Deliveries:
         last = self._outbox.newest_id if up_to is None else up_to
         self.urgent_up_to = max(self.urgent_up_to, last)
         # What is written to them from here on goes on in a copy: else a busy file would be waited for without end.
-        self.at_once(one.id for one in self._outbox if one.id <= last and one.staged is not None and one.is_sealed)
-        while any(record.id <= last and not self._stuck(record) for record in self._outbox):
+        sent = [one for one in self._outbox if one.id <= last and not one.change.fields.local]
+        self.at_once(one.id for one in sent if one.staged is not None and one.is_sealed)
+        while any(self._is_awaited(record, last) for record in self._outbox):
             await self._changed()
+
+    def _is_awaited(self, record: Record, last: int) -> bool:
+        return record.id <= last and not record.change.fields.local and not self._stuck(record)
 
     def _stuck(self, record: Record) -> bool:
         if not self._outbox.statistics().problems:
@@ -95,7 +99,9 @@ class Deliveries:
         another error: why it is a problem.
         """
         began = trio.current_time()
-        while left := [record for record in self._outbox.of_node(node) if record.state is not State.OPEN]:
+        while left := [
+            one for one in self._outbox.of_node(node) if one.state is not State.OPEN and not one.change.fields.local
+        ]:
             for record in left:
                 if record.state is State.PROBLEM:
                     raise self._refusals.get(record.id) or Refused(record.reason or "the portal refused it")

@@ -21,6 +21,8 @@ class Index:
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
         self.states: Counter[State] = Counter()
+        self.local = 0
+        """Those that stay on this machine; no other count has them."""
         self.waiting_bytes = 0
         """Content of all that is no problem."""
         self.unsynced: set[int] = set()
@@ -109,8 +111,12 @@ class Index:
 
     def _count(self, record: Record, one: int) -> None:
         contents = record.change.kind is ChangeKind.CONTENT
-        self.states[record.state] += one
-        if record.state is not State.PROBLEM:
+        local = record.change.fields.local
+        if local:
+            self.local += one
+        else:
+            self.states[record.state] += one
+        if record.state is not State.PROBLEM and not local:
             self.waiting_bytes += one * (record.change.fields.size_bytes or 0)
             if record.made_ns:
                 _put_or_take(self._made, (record.made_ns, record.id), one)
@@ -118,7 +124,7 @@ class Index:
             (self.unsynced.add if one > 0 else self.unsynced.discard)(record.id)
         if record.synced and record.staged is not None:
             self.perhaps_synced.add(record.staged)
-        if record.state is State.READY:
+        if record.state is State.READY and not local:
             _put_or_take(self._ready[contents], record.id, one)
 
 

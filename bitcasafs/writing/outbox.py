@@ -132,8 +132,8 @@ class Outbox:
 
     @property
     def oldest_id(self) -> int:
-        """Of all that wait; more than any id when nothing does."""
-        return next(iter(self._index.records), 1 << 63)
+        """Of all that wait to be sent; more than any id when nothing does."""
+        return next((one.id for one in self if not one.change.fields.local), 1 << 63)
 
     @property
     def ready_count(self) -> int:
@@ -359,7 +359,7 @@ class Outbox:
     def statistics(self) -> OutboxStatistics:
         states = self._index.states
         return OutboxStatistics(
-            pending=len(self) - states[State.PROBLEM],
+            pending=len(self) - states[State.PROBLEM] - self._index.local,
             sending=states[State.SENDING],
             open=states[State.OPEN],
             problems=states[State.PROBLEM],

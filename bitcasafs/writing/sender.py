@@ -13,6 +13,7 @@ from typing import Protocol
 
 from bitcasafs.errors import (
     BitcasaError,
+    Exists,
     NoSpace,
     NotFound,
     ProtocolError,
@@ -21,9 +22,10 @@ from bitcasafs.errors import (
 )
 from bitcasafs.remote.interface import ContentRef, Remote, ReplaceStep, Sink, Source
 from bitcasafs.values.items import Address, AttributeChange, Attributes, Item, Version
-from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Put, SetAttributes, Symlink
+from bitcasafs.values.operations import Delete, Mkdir, Move, OnExisting, Operation, Place, Put, SetAttributes, Symlink
 from bitcasafs.writing.change import ChangeKind, Fields, Number, Record
 from bitcasafs.writing.contents import Contents, base_of
+from bitcasafs.writing.digest import md5_inline, md5_of
 from bitcasafs.writing.staging import StagedFile
 
 log = logging.getLogger(__name__)
@@ -110,6 +112,7 @@ class Sender:
         if kind is ChangeKind.ATTRIBUTES and not capabilities.attributes:
             return None  # kept on this machine, by whoever is told that it arrived
         if kind is ChangeKind.SYMLINK and not capabilities.attributes:
+            await self._look_first(record)
             return await self._remote.store(self._put_of_nothing(record), Nothing())
         outcome = (await self._remote.apply([(self._operation(record), None)]))[0]
         if outcome.error is not None:
@@ -132,7 +135,8 @@ class Sender:
             try:
                 if record.change.kind is ChangeKind.CONTENT:
                     staged = self._staged(record)
-                    operations.append((self._put(record, staged), StagedSource(staged, staged.size_bytes)))
+                    put = self._put(record, staged, md5_inline(staged))
+                    operations.append((put, StagedSource(staged, staged.size_bytes)))
                 else:
                     operations.append((self._operation(record), None))
                 places.append(place)
@@ -151,7 +155,7 @@ class Sender:
         except FileNotFoundError:
             raise Refused(f"the staged file {record.staged} is gone from the staging folder") from None
 
-    def _put(self, record: Record, staged: StagedFile) -> Put:
+    def _put(self, record: Record, staged: StagedFile, md5: str | None) -> Put:
         parent, name = self._target(record)
         return Put(
             parent=parent,
@@ -159,9 +163,25 @@ class Sender:
             size_bytes=staged.size_bytes,
             exists=self._exists(record),
             if_match=self._if_match(record),
+            md5=md5,
             attributes=self._attributes(record.change.fields),
             key=record.key,
         )
+
+    async def _look_first(self, record: Record) -> None:
+        """Where no key tells whether a new item has arrived already, it is looked for before it is sent again: else it
+        would stand there twice. Exists: something has its name.
+        """
+        if not record.unsure or self._if_match(record) is not None:
+            return
+        if (await self._remote.connect()).batch:
+            return
+        parent, name = self._target(record)
+        try:
+            await self._remote.look(Place(parent, name))
+        except NotFound:
+            return
+        raise Exists(f"{name} is there")
 
     def _put_of_nothing(self, record: Record) -> Put:
         parent, name = self._target(record)
@@ -176,7 +196,8 @@ class Sender:
         for start, stop in staged.holes(0, staged.base_limit):
             assert base is not None
             await self._fetch_base(base, start, min(stop, base.size_bytes), staged.fill)
-        put = self._put(record, staged)
+        await self._look_first(record)
+        put = self._put(record, staged, await md5_of(staged) if self._remote.capabilities.versions else None)
         replacing, spot = record.change.fields.replacing, self._places.spot(record.change.node)
         try:
             return await self._remote.store(

@@ -16,6 +16,7 @@ from bitcasafs.vfs.entry import Absent, Wanted
 from bitcasafs.vfs.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from bitcasafs.vfs.nodes import ROOT
 from tests.support.machine import ME, machine
+from tests.support.scripted import ScriptedRemote, away
 
 
 @pytest.fixture
@@ -97,6 +98,43 @@ async def test_rename_replaces_files_and_empty_folders_and_nothing_else(
         await one.rename("/moving", "/empty")
         await one.rename("/file", "/other")
         assert await one.tree() == {"/empty": None, "/full": None, "/full/child": b"", "/other": b"file"}
+
+
+async def test_a_name_that_is_saved_to_again_and_again_by_rename_never_comes_back(
+    remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with machine(remote, tmp_path) as one:
+        await one.write("/x", b"1")
+        await one.drained()
+    async with machine(remote, tmp_path, sending=False) as one:
+        await one.rename("/x", "/y")
+        await one.write("/x", b"2")
+        await one.rename("/x", "/y")  # the first is on the portal still under its old name, and was to be moved
+        assert await one.tree() == {"/y": b"2"}
+    async with machine(remote, tmp_path) as one:
+        assert await one.tree() == {"/y": b"2"}
+        await one.drained()
+        assert await one.tree() == {"/y": b"2"}
+    async with machine(remote, tmp_path / "two") as two:
+        assert await two.tree() == {"/y": b"2"}
+
+
+async def test_a_folder_that_was_made_just_before_a_kill_is_found_again(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    remote = ScriptedRemote()
+    async with machine(remote, tmp_path) as one:
+        remote.otherwise = lambda name: away() if name == "late" else None
+        await one.mkdir("/d")
+        await one.mkdir("/d/e")
+        await one.write("/d/e/late", b"late")
+        await trio.sleep(5)
+    remote.otherwise = lambda _: None
+    async with machine(remote, tmp_path) as one:
+        await one.drained()
+        assert await one.tree() == {"/d": None, "/d/e": None, "/d/e/late": b"late"}
+        assert not list(one.fs.problems())
+        assert not one.fs.notices.list()
 
 
 async def test_exchange_swaps_two_names(remote: MemoryRemote, tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
