@@ -318,10 +318,11 @@ def _save(chance: Random, tree: Tree) -> Deed:
 
     def steps(path: str) -> Deed:
         aside = f"{path}.new~"
-        made = _filled(chance, aside, os.O_CREAT | os.O_EXCL, synced=chance.random() < 0.5)
-        return (*made, Step(Kind.RENAME, aside, path))
+        flags = os.O_CREAT | (os.O_TRUNC if aside in tree else os.O_EXCL)  # a crash may have left one
+        made = _filled(chance, aside, flags, synced=chance.random() < 0.5)
+        return () if isinstance(tree.get(aside, File()), Folder | Link) else (*made, Step(Kind.RENAME, aside, path))
 
-    return _on_a_file(chance, tree, steps)
+    return _on_a_file(chance, {path: one for path, one in tree.items() if not path.endswith("~")}, steps)
 
 
 def _scratch(chance: Random, tree: Tree) -> Deed:
