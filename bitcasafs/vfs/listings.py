@@ -11,9 +11,10 @@ Concurrency: listings are asked for by tasks of the nursery that the owner gives
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -141,6 +142,17 @@ class Listings:
         rows = {item.name: node.number for item, node in zip(items, self._nodes.meet(items, folder), strict=True)}
         rows.update({name: number for name, number in edits.items() if number is not None})
         return rows
+
+    async def fill_in(self, numbers: Iterable[Number]) -> None:
+        """Of nodes that only an earlier mount's changes tell of, the folders in which they are on the portal are listed
+        once: users may see them in others. Waits for the network then; what cannot be asked stays a sketch.
+        """
+        for number in numbers:
+            node = self._nodes.get(number)
+            if node is not None and node.sketched and node.parent is not None:
+                node.sketched = False
+                with contextlib.suppress(BitcasaError):
+                    await self.fresh(node.parent)
 
     def _note_away(self, why: object) -> None:
         if not self._is_away:

@@ -40,6 +40,8 @@ class Node:
     superseded: bool = False
     """Another machine wrote a new version while the file was open here: the name leads to another node now, and this
     one serves its handles to the end."""
+    sketched: bool = False
+    """Known from an earlier mount's changes alone: where it is on the portal, not what it is like."""
     noted: int = -1
     """A folder: `Nodes.moves` when the outbox last noted how it is found again."""
     pages_valid: bool = True
@@ -92,6 +94,7 @@ class Nodes:
                 continue
             item = None if one.path is None else Item(one.name, one.path, one.kind, node=one.node)
             self._by_number[one.number] = Node(one.number, one.kind, item, one.parent, one.name)
+            self._by_number[one.number].sketched = item is not None
             self._bind(self._by_number[one.number])
 
     def __len__(self) -> int:
@@ -148,7 +151,7 @@ class Nodes:
             kept = self._ledger.kept(node.number)
             if kept != Attributes():  # times of the content that was
                 self._ledger.keep(node.number, replace(kept, mtime_ns=None, atime_ns=None, ctime_ns=None))
-        node.parent, node.name, node.item = parent, item.name, item
+        node.parent, node.name, node.item, node.sketched = parent, item.name, item, False
         node.unlinked = node.doomed
         self._bind(node)
 
@@ -164,7 +167,7 @@ class Nodes:
             self.gone(replaced)
         if node.kind is Kind.FOLDER:
             self.moves += 1
-        node.item, node.parent, node.name = item, parent, item.name
+        node.item, node.parent, node.name, node.sketched = item, parent, item.name, False
         self._bind(node)
         self._ledger.bind([(key, node.number)])
         return replaced

@@ -50,7 +50,10 @@ class Overlay:
 
     async def find(self, folder: Number, name: str) -> Number | None:
         """The node that a name leads to; None: there is no such name. Waits when the listing must be asked for."""
-        return self._find(await self._listings.fresh(folder), folder, name)
+        found = self._find(await self._listings.fresh(folder), folder, name)
+        if found is not None:
+            await self._listings.fill_in((found,))
+        return found
 
     def find_known(self, folder: Number, name: str) -> Number | None:
         """The same from what is known now."""
@@ -67,6 +70,7 @@ class Overlay:
     async def rows(self, folder: Number) -> dict[str, Number]:
         """All names of a folder. Waits when the listing must be asked for."""
         await self._listings.fresh(folder)
+        await self._listings.fill_in(self.rows_known(folder).values())
         return self.rows_known(folder)
 
     def rows_known(self, folder: Number) -> dict[str, Number]:
