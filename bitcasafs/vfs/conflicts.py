@@ -7,11 +7,12 @@ nodes and listings of this mount, in one step between two awaits. Every verdict 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bitcasafs.errors import BitcasaError, Refused
+from bitcasafs.errors import BitcasaError, NotFolder, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.looking import Found, Looking
@@ -20,7 +21,7 @@ from bitcasafs.vfs.notices import Notices
 from bitcasafs.vfs.overlay import Overlay
 from bitcasafs.vfs.tree import Tree
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record, State
-from bitcasafs.writing.conflicts import Verdict, decide, is_conflict
+from bitcasafs.writing.conflicts import MOST_ATTEMPTS, Verdict, decide, is_conflict
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.copy_names import conflict_name
 from bitcasafs.writing.outbox import Outbox, new_key
@@ -56,16 +57,24 @@ class Conflicts:
         self._looking, self._nodes, self._listings = looking, nodes, listings
         self._overlay, self._tree, self._outbox, self._contents = overlay, tree, outbox, contents
         self._notices, self._naming = notices, naming
+        self._tries: Counter[int] = Counter()
+        """By record. Attempts that met an absent portal do not count: they must not end in a problem."""
 
     async def resolve(self, record: Record, error: Refused) -> Item | BitcasaError | Handled | None:
         """As `Resolver` has it. Waits for the portal's answers."""
         if not is_conflict(error):
             return error
-        found = await self._looking.look(record)
+        self._tries[record.id] += 1
+        try:
+            found = await self._looking.look(record)
+        except (NotFound, NotFolder):
+            if self._tries[record.id] > MOST_ATTEMPTS:
+                return error
+            raise Unavailable("it was changed while it was looked at", applied=False) from None
         current, node = self._outbox.get(record.id), self._nodes.get(record.change.node)
         if current is None or node is None:
             return HANDLED
-        verdict = decide(current, found.seen)
+        verdict = decide(replace(current, attempts=self._tries[record.id]), found.seen)
         path = self._overlay.path(node.number)
         log.info("%s of %s was refused (%s): %s", current.change.kind.value, path, error, verdict.value)
         if verdict is Verdict.PROBLEM:
@@ -110,7 +119,7 @@ class Conflicts:
             fields = replace(fields, base_version=record.change.base)
         was = (node.parent, node.name)
         self._nodes.detach(node)
-        node.parent, node.name, node.unlinked = spot[0], spot[1], False
+        node.parent, node.name, node.unlinked, node.superseded = spot[0], spot[1], False, False
         self._tree.remember(node.number)
         self._try_again(record, fields, base=None)
         for later in self._outbox.of_node(node.number):
