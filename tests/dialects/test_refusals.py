@@ -25,7 +25,7 @@ KINDS = [
     for kind in vars(errors).values()
     if isinstance(kind, type)
     and issubclass(kind, Refused | Unavailable | errors.SessionExpired | errors.LoginRefused)
-    and kind not in (Refused, Unavailable)
+    and kind not in (Refused, Unavailable, errors.BaseGone)  # BaseGone is what the mount makes of two others
 ]
 PROTOCOL_CODES = {
     400: {"malformed"},
