@@ -94,8 +94,9 @@ class Conflicts:
             case Verdict.FOLLOW:
                 self._follow(record, node, found, path)
             case Verdict.UNBOUND:
-                self._let_replaced_go(record)
-                self._try_again(record, replace(record.change.fields, over=None, over_node=None))
+                if not record.change.fields.exchange:  # what was to be exchanged may be elsewhere by now
+                    self._let_replaced_go(record)
+                self._try_again(record, replace(record.change.fields, over=None, over_node=None, exchange=False))
             case Verdict.RESTORE:
                 self._outbox.remove(record.id)
                 self._tree.restore(node)
@@ -156,7 +157,7 @@ class Conflicts:
             self._tree.restore(over)
         fields = record.change.fields
         if record.change.kind is ChangeKind.MOVE:
-            self._try_again(record, replace(fields, name=taken, over=None, over_node=None))
+            self._try_again(record, replace(fields, name=taken, over=None, over_node=None, exchange=False))
             for later in self._outbox.of_node(node.number):
                 if later.id > record.id and later.state is not State.SENDING:
                     self._rename_start(later, found.spot, spot)

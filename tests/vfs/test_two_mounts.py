@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bitcasafs.writing import scheduler
 from tests.support.two_mounts import played
 
+EXAMPLES = 40 if settings.default is None or settings.default.max_examples <= 100 else settings.default.max_examples
 FILES = st.sampled_from(["/a", "/b", "/d/a", "/d/b", "/d/e/a", "/e/a", "/e/d/a"])
 FOLDERS = st.sampled_from(["/d", "/e", "/d/e", "/e/d"])
 PATHS = FILES | FOLDERS
@@ -69,13 +70,13 @@ def run(listed: list[tuple[Any, ...]], *, historical: bool) -> None:
 
 
 @given(steps(OPERATIONS, OPERATIONS, EXTENDED, HELD, OTHERS))
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES)
 def test_two_mounts_agree_and_nothing_is_lost(listed: list[tuple[Any, ...]]) -> None:
     run(listed, historical=False)
 
 
 @given(steps(OPERATIONS, OPERATIONS, HELD, OTHERS))
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES)
 def test_two_mounts_of_a_historical_portal_agree_and_nothing_is_lost(listed: list[tuple[Any, ...]]) -> None:
     run(listed, historical=True)
 
@@ -104,3 +105,7 @@ def test_a_refusal_is_looked_at_again_when_a_folder_moves_meanwhile() -> None:
 
 def test_a_conflict_after_a_long_absence_of_the_portal_is_no_problem() -> None:
     run([(0, "away"), (0, "write", "/a"), (0, "wait", 3000.0), (1, "write", "/a"), (1, "settle")], historical=False)
+
+
+def test_of_an_exchange_with_what_another_machine_took_away_the_rest_is_done() -> None:
+    run([(0, "rmdir", "/e"), (1, "exchange", "/d", "/e")], historical=False)
