@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bitcasafs.errors import BitcasaError, NotFolder, NotFound, Refused, Unavailable
+from bitcasafs.errors import BitcasaError, Loop, NotFolder, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.looking import Found, Looking
@@ -74,6 +74,8 @@ class Conflicts:
         current, node = self._outbox.get(record.id), self._nodes.get(record.change.node)
         if current is None or node is None:
             return HANDLED
+        if found.inside:
+            return Loop("a folder cannot move into itself")
         verdict = decide(replace(current, attempts=self._tries[record.id]), found.seen)
         path = self._overlay.path(node.number)
         log.info("%s of %s was refused (%s): %s", current.change.kind.value, path, error, verdict.value)

@@ -109,3 +109,7 @@ def test_a_conflict_after_a_long_absence_of_the_portal_is_no_problem() -> None:
 
 def test_of_an_exchange_with_what_another_machine_took_away_the_rest_is_done() -> None:
     run([(0, "rmdir", "/e"), (1, "exchange", "/d", "/e")], historical=False)
+
+
+def test_a_folder_that_was_to_move_into_one_that_it_replaced_there_is_a_problem() -> None:
+    run([(1, "rename", "/d", "/e/d"), (1, "hold", "/d/e/a"), (0, "rename", "/d", "/e")], historical=False)
