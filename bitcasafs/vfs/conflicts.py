@@ -14,6 +14,7 @@ from datetime import date
 
 from bitcasafs.errors import BitcasaError, Loop, NotFolder, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
+from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.looking import Found, Looking
 from bitcasafs.vfs.nodes import Node, Nodes
@@ -230,6 +231,13 @@ class Conflicts:
 
     def _drop(self, record: Record, node: Node, path: str) -> None:
         self._outbox.remove(record.id)
+        content = self._contents.record(node.number)
+        if record.change.kind is ChangeKind.ATTRIBUTES and content is not None:
+            if content.quiet:  # that is about to make it again, and takes these along
+                fields = content.change.fields
+                attributes = laid_over(record.change.fields.attributes, fields.attributes, fields.dropped)
+                self._contents.change_fields(content, replace(fields, attributes=attributes))
+            return
         over = self._replaced(record)
         if over is not None:
             self._tree.restore(over)

@@ -113,3 +113,7 @@ def test_of_an_exchange_with_what_another_machine_took_away_the_rest_is_done() -
 
 def test_a_folder_that_was_to_move_into_one_that_it_replaced_there_is_a_problem() -> None:
     run([(1, "rename", "/d", "/e/d"), (1, "hold", "/d/e/a"), (0, "rename", "/d", "/e")], historical=False)
+
+
+def test_content_outlives_attributes_of_a_file_that_another_machine_deleted() -> None:
+    run([(0, "unlink", "/d/a"), (1, "chmod", "/d/a"), (1, "write", "/d/a")], historical=False)
