@@ -151,6 +151,7 @@ class Listings:
             node = self._nodes.get(number)
             if node is not None and node.sketched and node.parent is not None:
                 node.sketched = False
+                self.expire(node.parent)
                 with contextlib.suppress(BitcasaError):
                     await self.fresh(node.parent)
 

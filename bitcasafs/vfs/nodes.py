@@ -167,7 +167,8 @@ class Nodes:
             self.gone(replaced)
         if node.kind is Kind.FOLDER:
             self.moves += 1
-        node.item, node.parent, node.name, node.sketched = item, parent, item.name, False
+        node.sketched = node.sketched and item is node.item  # moved by what an earlier mount knew of it
+        node.item, node.parent, node.name = item, parent, item.name
         self._bind(node)
         self._ledger.bind([(key, node.number)])
         return replaced

@@ -308,7 +308,9 @@ class Pair:
         assert hidden == []
 
     def check_copies(self, tree: Tree) -> None:
-        """There are copies only of names that both mounts have used since they agreed."""
+        """Copies are of names that the mount which made them has used since both agreed, while the other was at work:
+        it may know the file by another name.
+        """
         known = set(self.sides[0].last or {}) | set(self.sides[1].last or {})
         for path in tree:
             name = os.path.basename(path)
@@ -316,7 +318,9 @@ class Pair:
             found = COPY.match(name)
             if found is not None and path not in known:
                 used = found[1] + (found[2] or "")
-                assert all(used in side.touched for side in self.sides), path
+                ours, theirs = self.sides if f"from {self.sides[0].name}" in name else reversed(self.sides)
+                assert used in ours.touched, path
+                assert theirs.touched, path
 
     async def check_attributes(self, tree: Tree) -> None:
         if not self.historical:

@@ -117,3 +117,7 @@ def test_a_folder_that_was_to_move_into_one_that_it_replaced_there_is_a_problem(
 
 def test_content_outlives_attributes_of_a_file_that_another_machine_deleted() -> None:
     run([(0, "unlink", "/d/a"), (1, "chmod", "/d/a"), (1, "write", "/d/a")], historical=False)
+
+
+def test_a_file_that_was_exchanged_before_a_kill_can_be_opened_after_it() -> None:
+    run([(0, "exchange", "/d", "/a"), (0, "wait", 0.05), (0, "kill")], historical=False)
