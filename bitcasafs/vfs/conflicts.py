@@ -66,6 +66,8 @@ class Conflicts:
         if not is_conflict(error):
             return error
         self._tries[record.id] += 1
+        if self._nodes.get(record.change.node) is None:
+            return self._of_nothing(record, error)
         try:
             found = await self._looking.look(record)
         except (NotFound, NotFolder):
@@ -73,8 +75,10 @@ class Conflicts:
                 return error
             raise Unavailable("it was changed while it was looked at", applied=False) from None
         current, node = self._outbox.get(record.id), self._nodes.get(record.change.node)
-        if current is None or node is None:
+        if current is None:
             return HANDLED
+        if node is None:
+            return self._of_nothing(record, error)
         if found.inside:
             return Loop("a folder cannot move into itself")
         verdict = decide(replace(current, attempts=self._tries[record.id]), found.seen)
@@ -86,6 +90,14 @@ class Conflicts:
             return found.seen.at_name if found.seen.same else found.seen.node
         with self._outbox.together():
             self._carry_out(verdict, current, node, found, path)
+        return HANDLED
+
+    def _of_nothing(self, record: Record, error: Refused) -> BitcasaError | Handled:
+        """The node is not known any more: what changes no content has nothing to change."""
+        if record.staged is not None:
+            return error
+        if self._outbox.get(record.id) is not None:
+            self._outbox.remove(record.id)
         return HANDLED
 
     def _carry_out(self, verdict: Verdict, record: Record, node: Node, found: Found, path: str) -> None:
@@ -188,6 +200,9 @@ class Conflicts:
             self._made_anew(record, node, found.spot)
         elif found.seen.node is not None:
             self._try_again(record, record.change.fields)
+        elif any(one.change.kind is ChangeKind.MKDIR for one in self._outbox.of_node(node.number)):
+            self._outbox.remove(record.id)  # for what is in it, it is being made under this very name
+            return
         elif node.item is not None and node.item.is_folder:
             fields = Fields(parent=found.spot[0], name=found.spot[1], attributes=node.item.attributes)
             self._nodes.detach(node)

@@ -121,3 +121,13 @@ def test_content_outlives_attributes_of_a_file_that_another_machine_deleted() ->
 
 def test_a_file_that_was_exchanged_before_a_kill_can_be_opened_after_it() -> None:
     run([(0, "exchange", "/d", "/a"), (0, "wait", 0.05), (0, "kill")], historical=False)
+
+
+def test_a_change_of_a_folder_that_became_another_ends_and_what_is_in_it_goes_on() -> None:
+    run([(0, "rename", "/d", "/e"), (1, "rename", "/d", "/e/d"), (1, "symlink", "/e/a")], historical=False)
+
+
+def test_a_renamed_folder_that_was_deleted_there_is_made_again_for_content_of_its_files() -> None:
+    deleting = [(0, "unlink", "/d/a"), (0, "rmdir", "/d"), (0, "settle")]
+    for historical in (False, True):
+        run([*deleting, (1, "patch", "/d/a"), (1, "rename", "/d", "/e/d")], historical=historical)
