@@ -52,7 +52,8 @@ class Pair:
     ever: set[bytes] = field(default_factory=set)
     """All contents that a mount has shown: no other may be there in the end."""
     counter: int = 0
-    looped: bool = False
+    unsure: bool = False
+    """An answer was lost, or a mount killed."""
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ class Pair:
             await side.machine.drained()
 
     async def step_kill(self, side: Side, _: str) -> None:
-        before, dirty = await self.before(side), side.dirty
+        before, dirty, self.unsure = await self.before(side), side.dirty, True
         await side.kill()
         await self.nursery.start(side.run)
         side.last = None
@@ -242,7 +243,7 @@ class Pair:
         side.remote.is_away = False
 
     async def step_losing(self, side: Side, _: str, answers: int) -> None:
-        side.remote.losing = answers
+        side.remote.losing, self.unsure = answers, True
 
     async def step_heal(self, side: Side, _: str) -> None:
         await self.heal()
@@ -292,7 +293,6 @@ class Pair:
                 assert all("into itself" in problem.reason for problem in problems), problems
                 for problem in problems:
                     side.machine.fs.deciding.discard([problem.id])
-                    self.looped = True
             await self.drained()
 
     def check_rest(self, side: Side) -> None:
@@ -303,14 +303,16 @@ class Pair:
         present = Counter(data for data in tree.values() if data)
         assert self.owed - {b""} <= present.keys(), f"lost: {self.owed - present.keys()}"
         assert present.keys() <= self.ever, f"never written: {present.keys() - self.ever}"
-        assert [data for data, count in present.items() if count > 1] == [], "doubled"
-        hidden = [node.path for node in self.drive.nodes.values() if is_upload_name(node.name)]
-        assert hidden == []
+        if self.historical and self.unsure:
+            # Such a portal cannot tell whether a lost change took effect when the file, or its folder, was renamed since:
+            # it is done again under its name, or an upload stays aside.
+            return
+        doubled = {data for data, count in present.items() if count > 1}
+        assert not doubled, f"doubled: {doubled}"
+        assert [node.path for node in self.drive.nodes.values() if is_upload_name(node.name)] == []
 
     def check_copies(self, tree: Tree) -> None:
-        """Copies are of names that the mount which made them has used since both agreed, while the other was at work:
-        it may know the file by another name.
-        """
+        """Copies are of names that were used since both mounts agreed, and only when both were at work."""
         known = set(self.sides[0].last or {}) | set(self.sides[1].last or {})
         for path in tree:
             name = os.path.basename(path)
@@ -318,9 +320,8 @@ class Pair:
             found = COPY.match(name)
             if found is not None and path not in known:
                 used = found[1] + (found[2] or "")
-                ours, theirs = self.sides if f"from {self.sides[0].name}" in name else reversed(self.sides)
-                assert used in ours.touched, path
-                assert theirs.touched, path
+                assert any(used in side.touched for side in self.sides), path
+                assert all(side.touched for side in self.sides), path
 
     async def check_attributes(self, tree: Tree) -> None:
         if not self.historical:
@@ -334,6 +335,8 @@ class Pair:
         while waiting:
             above, folder = waiting.pop()
             for name, node in folder.children_or_empty.items():
+                if is_upload_name(name):
+                    continue
                 found[f"{above}/{name}"] = None if node.is_folder else self.content(node)
                 if node.is_folder:
                     waiting.append((f"{above}/{name}", node))

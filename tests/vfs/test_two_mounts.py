@@ -121,6 +121,7 @@ def test_content_outlives_attributes_of_a_file_that_another_machine_deleted() ->
 
 def test_a_file_that_was_exchanged_before_a_kill_can_be_opened_after_it() -> None:
     run([(0, "exchange", "/d", "/a"), (0, "wait", 0.05), (0, "kill")], historical=False)
+    run([(0, "symlink", "/e/a"), (0, "exchange", "/e", "/d/a"), (0, "kill")], historical=False)
 
 
 def test_a_change_of_a_folder_that_became_another_ends_and_what_is_in_it_goes_on() -> None:
