@@ -123,7 +123,9 @@ class Pair:
 
     async def before(self, side: Side) -> Tree | None:
         tree = await side.seen()
-        if tree is not None and len(await side.numbers(tree)) < len(tree):
+        if tree is not None and (
+            len(files(tree)) < sum(map(bool, tree.values())) or len(await side.numbers(tree)) < len(tree)
+        ):
             # One folder was listed before another machine moved something to another, that one afterwards.
             await trio.sleep(TTL_SECONDS + 1)
             await side.seen()
@@ -304,8 +306,8 @@ class Pair:
         assert self.owed - {b""} <= present.keys(), f"lost: {self.owed - present.keys()}"
         assert present.keys() <= self.ever, f"never written: {present.keys() - self.ever}"
         if self.historical and self.unsure:
-            # Such a portal cannot tell whether a lost change took effect when the file, or its folder, was renamed since:
-            # it is done again under its name, or an upload stays aside.
+            # Such a portal cannot tell whether a lost change took effect when the file, or its folder, was renamed
+            # since: it is done again under its name, or an upload stays aside.
             return
         doubled = {data for data, count in present.items() if count > 1}
         assert not doubled, f"doubled: {doubled}"

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from bitcasafs.writing import scheduler
 from tests.support.two_mounts import played
 
-EXAMPLES = 40 if settings.default is None or settings.default.max_examples <= 100 else settings.default.max_examples
+THOROUGH = settings().max_examples > 100
+QUICK = settings(max_examples=80, derandomize=True)  # what is found next is for whoever looks for it
+PROFILE = settings() if THOROUGH else QUICK
 FILES = st.sampled_from(["/a", "/b", "/d/a", "/d/b", "/d/e/a", "/e/a", "/e/d/a"])
 FOLDERS = st.sampled_from(["/d", "/e", "/d/e", "/e/d"])
 PATHS = FILES | FOLDERS
@@ -70,13 +72,13 @@ def run(listed: list[tuple[Any, ...]], *, historical: bool) -> None:
 
 
 @given(steps(OPERATIONS, OPERATIONS, EXTENDED, HELD, OTHERS))
-@settings(max_examples=EXAMPLES)
+@PROFILE
 def test_two_mounts_agree_and_nothing_is_lost(listed: list[tuple[Any, ...]]) -> None:
     run(listed, historical=False)
 
 
 @given(steps(OPERATIONS, OPERATIONS, HELD, OTHERS))
-@settings(max_examples=EXAMPLES)
+@PROFILE
 def test_two_mounts_of_a_historical_portal_agree_and_nothing_is_lost(listed: list[tuple[Any, ...]]) -> None:
     run(listed, historical=True)
 
@@ -132,3 +134,9 @@ def test_a_renamed_folder_that_was_deleted_there_is_made_again_for_content_of_it
     deleting = [(0, "unlink", "/d/a"), (0, "rmdir", "/d"), (0, "settle")]
     for historical in (False, True):
         run([*deleting, (1, "patch", "/d/a"), (1, "rename", "/d", "/e/d")], historical=historical)
+
+
+def test_what_was_written_to_a_version_of_before_becomes_a_copy_though_nobody_holds_it_any_more() -> None:
+    run(
+        [(0, "write", "/b"), (1, "hold", "/b"), (0, "wait", 7.0), (1, "hold_write"), (1, "hold_close")], historical=True
+    )
