@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bitcasafs.errors import BitcasaError, NotFolder, NotFound, Refused, Unavailable
+from bitcasafs.errors import BitcasaError, Loop, NotFolder, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
+from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.looking import Found, Looking
 from bitcasafs.vfs.nodes import Node, Nodes
@@ -65,6 +66,8 @@ class Conflicts:
         if not is_conflict(error):
             return error
         self._tries[record.id] += 1
+        if self._nodes.get(record.change.node) is None:
+            return self._of_nothing(record, error)
         try:
             found = await self._looking.look(record)
         except (NotFound, NotFolder):
@@ -72,8 +75,12 @@ class Conflicts:
                 return error
             raise Unavailable("it was changed while it was looked at", applied=False) from None
         current, node = self._outbox.get(record.id), self._nodes.get(record.change.node)
-        if current is None or node is None:
+        if current is None:
             return HANDLED
+        if node is None:
+            return self._of_nothing(record, error)
+        if found.inside:
+            return Loop("a folder cannot move into itself")
         verdict = decide(replace(current, attempts=self._tries[record.id]), found.seen)
         path = self._overlay.path(node.number)
         log.info("%s of %s was refused (%s): %s", current.change.kind.value, path, error, verdict.value)
@@ -85,6 +92,14 @@ class Conflicts:
             self._carry_out(verdict, current, node, found, path)
         return HANDLED
 
+    def _of_nothing(self, record: Record, error: Refused) -> BitcasaError | Handled:
+        """The node is not known any more: what changes no content has nothing to change."""
+        if record.staged is not None:
+            return error
+        if self._outbox.get(record.id) is not None:
+            self._outbox.remove(record.id)
+        return HANDLED
+
     def _carry_out(self, verdict: Verdict, record: Record, node: Node, found: Found, path: str) -> None:
         match verdict:
             case Verdict.COPY:
@@ -94,8 +109,9 @@ class Conflicts:
             case Verdict.FOLLOW:
                 self._follow(record, node, found, path)
             case Verdict.UNBOUND:
-                self._let_replaced_go(record)
-                self._try_again(record, replace(record.change.fields, over=None, over_node=None))
+                if not record.change.fields.exchange:  # what was to be exchanged may be elsewhere by now
+                    self._let_replaced_go(record)
+                self._try_again(record, replace(record.change.fields, over=None, over_node=None, exchange=False))
             case Verdict.RESTORE:
                 self._outbox.remove(record.id)
                 self._tree.restore(node)
@@ -156,7 +172,7 @@ class Conflicts:
             self._tree.restore(over)
         fields = record.change.fields
         if record.change.kind is ChangeKind.MOVE:
-            self._try_again(record, replace(fields, name=taken, over=None, over_node=None))
+            self._try_again(record, replace(fields, name=taken, over=None, over_node=None, exchange=False))
             for later in self._outbox.of_node(node.number):
                 if later.id > record.id and later.state is not State.SENDING:
                     self._rename_start(later, found.spot, spot)
@@ -184,6 +200,9 @@ class Conflicts:
             self._made_anew(record, node, found.spot)
         elif found.seen.node is not None:
             self._try_again(record, record.change.fields)
+        elif any(one.change.kind is ChangeKind.MKDIR for one in self._outbox.of_node(node.number)):
+            self._outbox.remove(record.id)  # for what is in it, it is being made under this very name
+            return
         elif node.item is not None and node.item.is_folder:
             fields = Fields(parent=found.spot[0], name=found.spot[1], attributes=node.item.attributes)
             self._nodes.detach(node)
@@ -227,6 +246,13 @@ class Conflicts:
 
     def _drop(self, record: Record, node: Node, path: str) -> None:
         self._outbox.remove(record.id)
+        content = self._contents.record(node.number)
+        if record.change.kind is ChangeKind.ATTRIBUTES and content is not None:
+            if content.quiet:  # that is about to make it again, and takes these along
+                fields = content.change.fields
+                attributes = laid_over(record.change.fields.attributes, fields.attributes, fields.dropped)
+                self._contents.change_fields(content, replace(fields, attributes=attributes))
+            return
         over = self._replaced(record)
         if over is not None:
             self._tree.restore(over)

@@ -116,7 +116,7 @@ def build(
     `scheduler.run` and `staying.run`.
     """
     remote = reach = ReachRemote(remote, settings.timeout_seconds)
-    nodes = Nodes(ledger)
+    nodes = Nodes(ledger, pending=lambda number: bool(outbox.of_node(number)))
     nodes.seed(root, outbox.known_nodes())
     listings = Listings(remote, nodes, nursery, ledger, ttl_seconds=settings.ttl_seconds, pending=outbox.concerns)
     tree = Tree(remote, nodes, listings, ledger, outbox, contents)

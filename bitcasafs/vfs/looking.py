@@ -22,13 +22,15 @@ from bitcasafs.writing.outbox import Outbox
 @dataclass(frozen=True, slots=True)
 class Found:
     """`spot`: the name that the change was for, in this mount's numbers. `gone_folders`: those above it that are not on
-    the portal any more, outermost first. `home`: the folder in which `seen.node` is, when it is known here.
+    the portal any more, outermost first. `home`: the folder in which `seen.node` is, when it is known here. `inside`:
+    it was to move into a folder that is gone, and whose name it has now itself.
     """
 
     seen: Seen
     spot: tuple[Number, str]
     gone_folders: tuple[Number, ...] = ()
     home: Number | None = None
+    inside: bool = False
 
 
 class _Differs(Exception):
@@ -60,10 +62,33 @@ class Looking:
         if item is None and at_name is None and folder is not None and not gone and change.base is not None:
             item = await self._renamed_nearby(folder, change.base)
         home = None if item is None else await self._home(item, spot[0])
-        waits = self._contents.record(node.number) is not None or any(True for _ in self._outbox.naming(node.number))
+        waits = self._contents.record(node.number) is not None or (item is None and self._is_needed(record))
         same = at_name is not None and await self._is_same(record, node, at_name)
         seen = Seen(node=item, at_name=at_name, same=same, folder_gone=bool(gone), waits=waits)
-        return Found(seen, (spot[0], spot[1]), gone, home)
+        inside = bool(gone) and item is not None and item.is_folder and await self._has_name_of(item, gone[0])
+        return Found(seen, (spot[0], spot[1]), gone, home, inside)
+
+    def _is_needed(self, record: Record) -> bool:
+        """Something in the folder, however deep, waits to be sent."""
+        return any(
+            self._is_in(number, record.change.node)
+            for one in self._outbox
+            if one.id != record.id
+            for number in (one.change.node, *one.named)
+            if number != record.change.node or one.change.node != number
+        )
+
+    def _is_in(self, number: Number | None, folder: Number) -> bool:
+        while number is not None and number != folder:
+            node = self._nodes.get(number)
+            number = None if node is None else node.parent
+        return number == folder
+
+    async def _has_name_of(self, item: Item, number: Number) -> bool:
+        """The item is where a folder that is gone would be made again."""
+        place = self._nodes.place(number)
+        there = None if place is None else await self._at(*place)
+        return there is not None and there.path == item.path
 
     def _spot(self, record: Record, node: Node) -> tuple[Number, str]:
         fields = record.change.fields

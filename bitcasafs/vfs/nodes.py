@@ -6,7 +6,7 @@ folder and name. Nothing here waits; a node's place is the one on the portal (se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bitcasafs.errors import Stale
@@ -80,6 +80,8 @@ class Nodes:
     _by_number: dict[Number, Node] = field(default_factory=dict)
     _by_key: dict[str, Number] = field(default_factory=dict)
     _last: Number = ROOT
+    pending: Callable[[Number], bool] = lambda number: False
+    """The node has changes that are not on the portal."""
     moves: int = 0
     """Counts what changes where known folders are: rare, so whoever notes that need not look at each every time."""
 
@@ -167,7 +169,9 @@ class Nodes:
             self.gone(replaced)
         if node.kind is Kind.FOLDER:
             self.moves += 1
-        node.item, node.parent, node.name, node.sketched = item, parent, item.name, False
+        node.superseded = False
+        node.sketched = node.sketched and item is node.item  # moved by what an earlier mount knew of it
+        node.item, node.parent, node.name = item, parent, item.name
         self._bind(node)
         self._ledger.bind([(key, node.number)])
         return replaced
@@ -244,6 +248,8 @@ class Nodes:
                 del self._by_key[key]
 
     def _drop_unused(self, node: Node) -> None:
+        if node.superseded and self.pending(node.number):
+            return  # it is about to be a copy
         if (node.unlinked or node.superseded) and not (node.doomed or node.lookups or node.openers):
             self._by_number.pop(node.number, None)
 

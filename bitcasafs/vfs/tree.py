@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 from bitcasafs.errors import BitcasaError, Unavailable
@@ -117,6 +118,7 @@ class Tree:
         new_folder = record.change.kind is ChangeKind.MKDIR and node.item is None
         replaced = self._nodes.arrived(node, item, parent)
         if replaced is not None:
+            self._hand_over(replaced.number, node.number)
             self.gone(replaced)
         over = record.change.fields.over_node
         replaced = None if over is None else self._nodes.get(over)
@@ -130,6 +132,18 @@ class Tree:
         number = node.number
         if len(self._outbox.of_node(number)) > 1 or next(iter(self._outbox.naming(number)), None) is not None:
             self.remember(number)  # other changes of it, or in it, wait: a later mount must find it where it is now
+
+    def _hand_over(self, was: Number, number: Number) -> None:
+        """A folder of that name was there already, and known by another number: what waits to be done in it goes on."""
+        for record in list(self._outbox.naming(was)):
+            fields = record.change.fields
+            if record.state is not State.SENDING and fields.over_node != was:
+                fields = replace(
+                    fields,
+                    parent=number if fields.parent == was else fields.parent,
+                    old_parent=number if fields.old_parent == was else fields.old_parent,
+                )
+                self._outbox.update(replace(record, change=replace(record.change, fields=fields)))
 
     def _left(self, node: Node) -> None:
         """The name that the node had on the portal leads there no more."""

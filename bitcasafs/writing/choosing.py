@@ -155,8 +155,10 @@ class Choosing:
         waiting = self._settling.get(record.id) or Waiting(record.generation, now, now)
         waiting = self._settling[record.id] = waiting.seen(record.generation, now)
         due = waiting.due(self._settle_seconds)
+        if due <= now:  # it may still have to wait for others: their end is a reason to look, the clock is none
+            return False
         self._look_at = min(self._look_at, due)
-        return due > now
+        return True
 
     def _is_held_open(self, record: Record) -> bool:
         return self._held_open(record.change.node) and self._contents.record(record.change.node) == record

@@ -411,3 +411,18 @@ async def test_a_link_whose_name_was_taken_there_gets_a_name_of_its_own(
     assert (await pair.ours.tree())[f"/new {COPY}"] == b"-> d/inside"
     assert (await pair.theirs.tree())["/new"] == b"theirs"
     assert not pair.problems()
+
+
+async def test_content_of_what_was_deleted_there_takes_its_attributes_along(
+    pair: Pair, autojump_clock: trio.abc.Clock
+) -> None:
+    entry = await pair.ours.find("/a.txt")
+    await pair.ours.fs.attributes.set(entry.number, Wanted(permissions=0o600))
+    await pair.ours.write("/a.txt", b"ours")
+    await pair.theirs.unlink("/a.txt")
+    await pair.meanwhile()
+    await pair.send()
+    assert await pair.both() == base() | {"/a.txt": b"ours"}
+    if not pair.remote.historical:  # this machine forgets what it kept of a file that is gone
+        assert (await pair.ours.find("/a.txt")).permissions == 0o600
+    assert not pair.problems()

@@ -338,3 +338,29 @@ async def until(one: Machine, condition: Callable[[], bool]) -> None:
         changed = trio.Event()
         one.fs.outbox.watch_once(changed.set)
         await changed.wait()
+
+
+async def test_what_has_settled_and_waits_for_another_change_is_not_looked_at_without_end(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote, gate = ScriptedRemote(MemoryDrive()), Gate()
+    looks: list[bool] = []
+    async with machine(remote, tmp_path) as one:
+        ready = one.fs.outbox.ready
+
+        def counted(*, contents: bool) -> Iterator[Record]:
+            looks.append(contents)
+            assert len(looks) < 200  # else the clock would stand still
+            return ready(contents=contents)
+
+        monkeypatch.setattr(one.fs.outbox, "ready", counted)
+        await one.write("/a", b"one")
+        await one.drained()
+        remote.script = [gate]
+        await one.rename("/a", "/b")
+        await gate.reached.wait()
+        await one.write("/b", b"two")
+        await trio.sleep(5)
+        gate.open()
+        await one.drained()
+        assert remote.stored == {"b": b"two"}

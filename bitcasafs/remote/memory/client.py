@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from bitcasafs.dialects.names import is_upload_name, upload_name
 from bitcasafs.errors import (
     BitcasaError,
     Exists,
+    IsFolder,
     KeyReused,
     NotFolder,
     NotFound,
@@ -120,21 +122,33 @@ class MemoryRemote:
         step = resume or ReplaceStep(upload_name(put.name, put.key or "no key"), uploaded=False, deleted=False)
         tell = on_step if on_step is not None else _tell_nobody
         changer = Changer(self.drive, by_node=False)
-        if not step.uploaded:
-            changer.check_replaceable(put)
-            tell(step)
-            await self._one(replace(put, name=step.upload_name, exists=OnExisting.FAIL, if_match=None), source)
-            step = replace(step, uploaded=True)
-            tell(step)
-        if not step.deleted:
-            if changer.present(put) is not None:
+        aside = replace(put, name=step.upload_name, exists=OnExisting.FAIL, if_match=None)
+        try:
+            if not step.uploaded and changer.present(aside) is None:
                 changer.check_replaceable(put)
-                await self._apply_one(Delete(put.parent.child(put.name)))
-            step = replace(step, deleted=True)
-            tell(step)
-        if changer.present(put) is not None and changer.present(replace(put, name=step.upload_name)) is None:
-            return self._item(self.drive.find(put.parent.child(put.name), by_node=False))
-        return await self._one(Move(put.parent.child(step.upload_name), put.parent, put.name), None)
+                tell(step)
+                await self._one(aside, source)
+            if not step.uploaded:
+                step = replace(step, uploaded=True)
+                tell(step)
+            if not step.deleted:
+                if changer.present(put) is not None or resume is None:
+                    changer.check_replaceable(put)
+                    await self._delete_if_there(put)
+                step = replace(step, deleted=True)
+                tell(step)
+            if changer.present(put) is not None and changer.present(aside) is None:
+                return self._item(self.drive.find(put.parent.child(put.name), by_node=False))
+            return await self._one(Move(put.parent.child(step.upload_name), put.parent, put.name), None)
+        except (Exists, IsFolder, VersionMismatch):
+            # Somebody else's keeps the name; nothing of ours is left.
+            await self._delete_if_there(aside)
+            raise
+
+    async def _delete_if_there(self, put: Put) -> None:
+        assert isinstance(put.parent, Address)
+        with contextlib.suppress(NotFound):
+            await self._apply_one(Delete(put.parent.child(put.name)))
 
     async def _apply_one(self, operation: Operation) -> None:
         outcome = await self._send(operation, None)
