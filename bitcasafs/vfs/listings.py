@@ -149,13 +149,10 @@ class Listings:
         """
         for number in numbers:
             node = self._nodes.get(number)
-            if node is not None and node.sketched and node.parent is not None:
-                with contextlib.suppress(BitcasaError):
-                    for _ in range(2):  # an answer that was on its way when the change arrived tells nothing of it
-                        if node.sketched:
-                            self.expire(node.parent)
-                            await self.fresh(node.parent)
-                node.sketched = False
+            with contextlib.suppress(BitcasaError):
+                for _ in range(2):  # an answer that was on its way when the change arrived tells nothing of it
+                    if node is not None and node.sketched and node.parent is not None and not self._is_away:
+                        await self._landed(node.parent, self._asked(node.parent))
 
     def _note_away(self, why: object) -> None:
         if not self._is_away:

@@ -145,6 +145,8 @@ class Nodes:
         return node
 
     def _refresh(self, node: Node, item: Item, parent: Number) -> None:
+        if node.item is not None and (item.revision or 0) < (node.item.revision or 0):
+            return  # an answer that was on its way when a change of ours arrived: it is older than what is known
         self._leave(node)
         if node.kind is Kind.FOLDER and (node.parent, node.name) != (parent, item.name):
             self.moves += 1

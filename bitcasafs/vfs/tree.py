@@ -108,6 +108,8 @@ class Tree:
                     self.keep(node, fields.attributes, fields.dropped)
                 elif item is not None and node.item is not None:
                     node.item = item
+                    if node.parent is not None:
+                        self._listings.edit(node.parent, node.name, node.number)
             case _:
                 self._made(node, record, item)
 
