@@ -80,6 +80,8 @@ def test_what_one_changes_moves_and_removes_the_other_sees(
     soon(lambda: (theirs / "changed").read_bytes() == b"the second", "content is as ours")
     assert (theirs / "grown").read_bytes() == b"the first grown" * 1000 + b" and more"
     assert (theirs / "replaced").read_bytes() == b"the first replacing" * 1000
+    # The folder itself was listed a moment ago, and that listing may still be believed.
+    soon((theirs / "another name" / "moved here").exists, "the folder has what was moved into it")
     assert (theirs / "another name" / "moved here").read_bytes() == b"the first moved" * 1000
     assert (theirs / "another name" / "deeper" / "file").read_bytes() == b"deep"
     for one in (place, other):
