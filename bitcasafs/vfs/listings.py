@@ -133,6 +133,9 @@ class Listings:
                     pass  # then the kept one
         if folder not in self._rows:
             self._note_away("the portal does not answer")
+            kept = self._ledger.kept_listing(folder)  # again: a change of ours may have arrived meanwhile
+            if kept is None:
+                return await self._landed(folder, self._asked(folder))
             self._rows[folder] = self._laid(folder, kept, {})
         return self._rows[folder]
 
