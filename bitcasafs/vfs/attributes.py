@@ -16,10 +16,10 @@ from bitcasafs.values.items import Attributes, Profile
 from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Entry, Handle, Space, Wanted
 from bitcasafs.vfs.files import Files
-from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.listings import PATIENCE_SECONDS
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.writing.change import MAKING, Change, ChangeKind, Fields, Number, State
+from bitcasafs.writing.laying import laid_over
 
 UNLIMITED_BYTES = 1 << 50
 """What df shows of a drive without a limit: 1 PiB."""

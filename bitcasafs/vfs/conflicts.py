@@ -14,7 +14,6 @@ from datetime import date
 
 from bitcasafs.errors import BitcasaError, Loop, NotFolder, NotFound, Refused, Unavailable
 from bitcasafs.values.items import Item
-from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.looking import Found, Looking
 from bitcasafs.vfs.nodes import Node, Nodes
@@ -25,6 +24,7 @@ from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record,
 from bitcasafs.writing.conflicts import MOST_ATTEMPTS, Verdict, decide, is_conflict
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.copy_names import conflict_name
+from bitcasafs.writing.laying import laid_over
 from bitcasafs.writing.outbox import Outbox, new_key
 from bitcasafs.writing.scheduler import Handled
 

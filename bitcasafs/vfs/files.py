@@ -23,9 +23,9 @@ from bitcasafs.vfs.core import Core
 from bitcasafs.vfs.entry import Handle, Opened
 from bitcasafs.vfs.filling import Filling
 from bitcasafs.vfs.handles import FileHandle
-from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.nodes import Node
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record, State
+from bitcasafs.writing.laying import laid_over
 from bitcasafs.writing.staging import StagedFile
 from bitcasafs.writing.staying import Activity
 

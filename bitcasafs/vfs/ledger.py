@@ -22,8 +22,8 @@ from pathlib import Path
 from bitcasafs.dialects.items import decode_item, encode_item
 from bitcasafs.errors import BitcasaError
 from bitcasafs.values.items import Attributes, Item, Kind
-from bitcasafs.vfs.laying import NONE
 from bitcasafs.writing.change import Number
+from bitcasafs.writing.laying import NONE
 from bitcasafs.writing.schema import attributes_from_json, attributes_to_json, told_of_disk
 
 log = logging.getLogger(__name__)

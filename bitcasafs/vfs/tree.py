@@ -15,7 +15,6 @@ from functools import partial
 from bitcasafs.errors import BitcasaError, Unavailable
 from bitcasafs.remote.interface import Remote
 from bitcasafs.values.items import Attributes, Item, Kind
-from bitcasafs.vfs.laying import laid_over
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.nodes import ROOT, Node, Nodes
@@ -23,6 +22,7 @@ from bitcasafs.writing.change import Change, ChangeKind, Number, Record, State
 from bitcasafs.writing.contents import Contents
 from bitcasafs.writing.deliveries import Deliveries
 from bitcasafs.writing.known_node import KnownNode
+from bitcasafs.writing.laying import laid_over
 from bitcasafs.writing.outbox import Outbox
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from bitcasafs.values.items import Attributes, Kind
 from bitcasafs.vfs.entry import Entry
-from bitcasafs.vfs.laying import NONE, laid_over
 from bitcasafs.vfs.ledger import Ledger
 from bitcasafs.vfs.listings import Listings
 from bitcasafs.vfs.nodes import ROOT, Node
 from bitcasafs.writing.change import ChangeKind
 from bitcasafs.writing.contents import Contents
+from bitcasafs.writing.laying import NONE, laid_over
 from bitcasafs.writing.outbox import Outbox
 
 DEFAULT_PERMISSIONS = {

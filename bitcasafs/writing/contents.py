@@ -16,6 +16,7 @@ import trio
 from bitcasafs.remote.interface import ContentRef, ReplaceStep
 from bitcasafs.values.items import Attributes, Item, Version
 from bitcasafs.writing.change import Change, ChangeKind, Fields, Number, Record, State
+from bitcasafs.writing.laying import NONE, laid_over
 from bitcasafs.writing.outbox import Outbox, new_key
 from bitcasafs.writing.ranges import Ranges
 from bitcasafs.writing.staging import StagedFile, Staging
@@ -155,9 +156,17 @@ class Contents:
         try:
             current = self._outbox.get(sending.id)
             if current is not None:  # else it arrived, or was unlinked, meanwhile
-                # The name is the first one's to take; `_inherit` hands it on when that one is given up.
+                # The name is the first one's to take, and so are its attributes: sent again with the copy they would
+                # undo what was set in between. `_inherit` hands all of it on when the first one is given up.
                 fields = replace(
-                    current.change.fields, parent=None, name=None, over=None, over_node=None, replacing=None
+                    current.change.fields,
+                    parent=None,
+                    name=None,
+                    over=None,
+                    over_node=None,
+                    replacing=None,
+                    attributes=NONE,
+                    dropped=(),
                 )
                 self._outbox.append(replace(current.change, fields=fields), state=State.OPEN, staged=copy.name)
                 self._files[copy.name] = copy
@@ -192,8 +201,13 @@ class Contents:
         return sealed
 
     def _inherit(self, newer: Record, older: Record) -> Record:
-        """What `older`, which is given up, was to take: the name of a new node, and what it replaces there."""
+        """What `older`, which is given up, was to bring: its attributes, the name of a new node, and what it replaces
+        there.
+        """
         gone, fields = older.change.fields, newer.change.fields
+        attributes = laid_over(gone.attributes, fields.attributes, fields.dropped)
+        fields = replace(fields, attributes=attributes, dropped=(*gone.dropped, *fields.dropped))
+        newer = self._outbox.update(replace(newer, change=replace(newer.change, fields=fields)))
         if gone.parent is None or fields.parent is not None or gone.replacing is not None:
             return newer
         fields = replace(fields, parent=gone.parent, name=gone.name, over=gone.over, over_node=gone.over_node)

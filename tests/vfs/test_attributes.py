@@ -17,6 +17,7 @@ from bitcasafs.vfs.attributes import XATTR_BYTES
 from bitcasafs.vfs.entry import Wanted
 from bitcasafs.vfs.nodes import ROOT
 from tests.support.machine import ME, Machine, machine
+from tests.support.scripted import Gate, ScriptedRemote
 
 BOTH = pytest.mark.parametrize("historical", [False, True], ids=["extended", "historical"])
 
@@ -211,3 +212,22 @@ async def test_a_damaged_ledger_is_set_aside_and_the_mount_goes_on(
     async with machine(remote, tmp_path) as again:
         assert await again.read("/file") == b"safe"
     assert (tmp_path / "nodes.sqlite3.damaged").exists()
+
+
+async def test_a_mode_that_was_set_while_older_content_was_on_its_way_outlives_newer_content(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    sending = Gate()
+    remote = ScriptedRemote(None, sending)
+    async with machine(remote, tmp_path) as one:
+        await one.write("/file", b"first")
+        await sending.reached.wait()
+        number = (await one.find("/file")).number
+        await one.fs.attributes.set(number, Wanted(permissions=0o600))
+        await one.write("/file", b"second")
+        assert (await one.find("/file")).permissions == 0o600
+        sending.open()
+        await one.drained()
+        await trio.sleep(100)
+        assert (await one.find("/file")).permissions == 0o600
+        assert remote.stored == {"file": b"second"}
