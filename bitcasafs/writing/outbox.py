@@ -29,6 +29,7 @@ from bitcasafs.writing.schema import (
     INSERT,
     UPDATE,
     encode_record,
+    note_use,
     open_database,
     read_records,
     told_of_disk,
@@ -148,11 +149,9 @@ class Outbox:
         """Staged files that the disk may say are synced, whatever was committed since; `Contents` takes them out."""
         return self.index.perhaps_synced
 
-    @property
-    def last_id_ever(self) -> int:
-        """Given to any change, also one that is gone."""
-        row = self._database.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
-        return int(row[0] or 0)
+    def note_use(self) -> tuple[int, int]:
+        """As `schema.note_use` has it."""
+        return note_use(self._database, self._boot_id, self._now_ns())
 
     @property
     def newest_id(self) -> int:

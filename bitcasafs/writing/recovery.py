@@ -11,6 +11,7 @@ All of it is one transaction: a kill in the middle leaves what was found, and th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -58,7 +59,7 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     a node, but for those that the outbox itself knows. NoSpace: nothing was changed.
     """
     recovery = _Recovery(outbox, staging, today, highest)
-    last = outbox.last_id_ever
+    last, since_ns = outbox.note_use()
     with outbox.together():
         # The newest first: what becomes of an older content of the same file depends on it.
         for record in sorted(outbox, key=lambda one: one.id, reverse=True):
@@ -67,7 +68,7 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     recovery.clean()
     outbox.forget_nodes()
     named = {record.staged for record in outbox if record.staged is not None}
-    _clear_dropped(staging, named, last)
+    _clear_dropped(staging, named, last, since_ns)
     found = Recovered(
         to_send=sum(record.state is State.READY for record in outbox),
         aside=tuple(recovery.aside),
@@ -79,16 +80,20 @@ def recover(outbox: Outbox, staging: Staging, *, today: date, highest: Number = 
     return found
 
 
-def _clear_dropped(staging: Staging, named: set[str], last: int) -> None:
+def _clear_dropped(staging: Staging, named: set[str], last: int, since_ns: int) -> None:
     """Take away the files of changes that were dropped just before a kill. A staged file is made right before its
-    record, and its number is at most that of the record: where that number was given away durably and no record has the
-    file, its record is gone for good. Any other file is somebody's, or of a log that a power cut took.
+    record, and its number is at most that of the record: where all is known that was given to that number, and no
+    record has the file, its record is gone for good. Any other file is somebody's, or of a log that a power cut took;
+    one that is older than this outbox belonged to another.
     """
     for name in staging.all_names():
         serial, _, _ = name.partition(" ")
         number = serial.removesuffix(".map")
-        if staged_name(name) not in named and len(number) >= 8 and number.isdecimal() and int(number) <= last:
-            staging.remove(staged_name(name))
+        if staged_name(name) in named or len(number) < 8 or not number.isdecimal() or int(number) > last:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if (staging.folder / name).stat().st_mtime_ns >= since_ns:
+                staging.remove(staged_name(name))
 
 
 class _Recovery:

@@ -48,7 +48,7 @@ CREATE TABLE nodes (
     path TEXT,                             -- path on the portal when last seen; NULL: not there yet
     kind TEXT NOT NULL                     -- Kind
 ) STRICT;
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;  -- 'account': whose drive this is
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;  -- 'boot' of its last use, 'since' when
 """
 
 STEPS: tuple[str, ...] = ("ALTER TABLE changes ADD COLUMN made_ns INTEGER NOT NULL DEFAULT 0;",)
@@ -100,6 +100,21 @@ def unusable(path: Path, what: str, why: object) -> ConfigError:
         f"the disk; if they are in order, restore {folder}, or move it away to begin anew: what was not sent is in the "
         "folder staged in it"
     )
+
+
+def note_use(connection: sqlite3.Connection, boot_id: str, now_ns: int) -> tuple[int, int]:
+    """Note that the outbox is used from now on, in this boot. Answers up to which number all is known that was ever
+    given to a change (in the boot of the last use: any; else the highest, as a power cut may have taken the end of the
+    log), and since when this database is used (ns since the epoch): what is older belonged to another.
+    """
+    facts = dict(connection.execute("SELECT name, value FROM facts WHERE name IN ('boot', 'since')").fetchall())
+    highest = connection.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()[0] or 0
+    since = str(facts.get("since", now_ns))
+    with told_of_disk():
+        connection.executemany(
+            "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", [("boot", boot_id), ("since", since)]
+        )
+    return 1 << 62 if facts.get("boot") == boot_id else int(highest), int(since)
 
 
 @contextlib.contextmanager

@@ -249,3 +249,21 @@ async def test_what_a_recovery_costs_grows_with_what_it_finds_and_no_faster(tmp_
     assert work[1]["call"] > 1000
     for what, times in work[1].items():
         assert times <= 2 * work[0][what] + 5, what
+
+
+async def test_files_of_changes_that_were_dropped_before_a_kill_are_cleared_and_those_of_others_are_not(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    remote, staged = ScriptedRemote(), tmp_path / "staged"
+    async with machine(remote, tmp_path) as one:
+        await one.write("/a", b"a")
+        await one.drained()
+    strays = {"00000001 a", "00000001.map b", "00000900 newer than any record"}
+    others = {"notes.txt", "00000001older", "00000001 older"}
+    for name in strays | others:
+        (staged / name).write_bytes(b"content")
+    os.utime(staged / "00000001 older", ns=(1, 1))  # of an outbox that was there before this one
+    async with machine(remote, tmp_path, boot_id="another") as one:
+        assert {path.name for path in staged.iterdir()} == others | {"00000900 newer than any record"}
+    async with machine(remote, tmp_path, boot_id="another") as one:
+        assert {path.name for path in staged.iterdir()} == others
